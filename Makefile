@@ -1,0 +1,38 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both need Python >= 3.11 and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow lint frontier clean
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
+	touch $@
+
+$(BIN)/.installed-dev: $(BIN)/.installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+demo: $(BIN)/.installed
+	$(BIN)/revive demo --out demo-run
+
+lint: $(BIN)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: $(BIN)/.installed-dev lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(BIN)/.installed-dev
+	$(BIN)/python -m pytest
+
+frontier: $(BIN)/.installed
+	$(BIN)/python recipes/frontier.py
+
+clean:
+	rm -rf $(VENV) demo-run build dist
