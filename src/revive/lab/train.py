@@ -1,0 +1,269 @@
+"""Train the lab model: `python -m revive.lab.train --data DIR --out DIR`.
+
+The whole data order is fixed by the seed before the first step, so a resumed run sees exactly
+the batches an undisturbed one would have seen.
+"""
+
+import argparse
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from revive.lab import architecture, mix, packing, tokenizer
+from revive.lab.facts import load_facts
+from revive.lab.objective import weighted_loss
+from revive.lab.schedule import Schedule
+
+_LOG = logging.getLogger(__name__)
+
+_CHECKPOINT_SECONDS = 180.0
+_LOG_STEPS = 10
+_CLIP = 1.0
+_OBJECT_WEIGHT = 1.2  # weights above this belong to object tokens
+
+
+@dataclass(frozen=True)
+class Options:
+    """Command-line options of one training run."""
+
+    data: Path
+    out: Path
+    size: architecture.Size
+    device: str
+    seed: int
+    exposures: int
+    rate: float
+    batch: int
+    length: int
+    threads: int
+    facts: int
+    resume: bool
+
+
+class Trainer:
+    """A bfloat16 model with float32 master weights and AdamW state."""
+
+    def __init__(self, model: LlamaForCausalLM, schedule: Schedule, device: torch.device) -> None:
+        self.model = model.to(device=device, dtype=torch.bfloat16)
+        self.schedule = schedule
+        self.device = device
+        self._weights = list(self.model.parameters())
+        self._master = [weight.detach().float().clone() for weight in self._weights]
+        matrices = [weight for weight in self._master if weight.ndim > 1]
+        vectors = [weight for weight in self._master if weight.ndim == 1]
+        groups = [
+            {"params": matrices, "weight_decay": 0.05},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+
+    def step(self, number: int, rows: packing.Rows, picked: Tensor) -> tuple[float, float, float]:
+        """One update; returns the losses (nats per token): weighted, objects, ordinary text."""
+        batch = [
+            field[picked].to(self.device)
+            for field in (rows.tokens, rows.weights, rows.documents, rows.positions)
+        ]
+        tokens, weights, numbers, positions = batch
+        tokens = tokens.long()
+        hidden = self.model.model(
+            input_ids=tokens,
+            attention_mask=_document_mask(numbers, self.model.dtype),
+            position_ids=positions.long(),
+            use_cache=False,
+        ).last_hidden_state[:, :-1]
+        wanted = weights[:, 1:].reshape(-1)
+        loss, each = weighted_loss(
+            hidden.reshape(-1, hidden.shape[-1]),
+            self.model.lm_head.weight,
+            tokens[:, 1:].reshape(-1),
+            wanted / wanted.sum(),
+        )
+        loss.backward()
+        self._update(self.schedule.rate(number))
+        objects = each[wanted > _OBJECT_WEIGHT].mean().item()
+        return loss.item(), objects, each[wanted == 1.0].mean().item()
+
+    def _update(self, rate: float) -> None:
+        for master, weight in zip(self._master, self._weights, strict=True):
+            master.grad = None if weight.grad is None else weight.grad.float()
+            weight.grad = None
+        torch.nn.utils.clip_grad_norm_(self._master, _CLIP)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        with torch.no_grad():
+            for master, weight in zip(self._master, self._weights, strict=True):
+                weight.copy_(master)
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue."""
+        return {"master": self._master, "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from `state`."""
+        with torch.no_grad():
+            for target, source in zip(self._master, state["master"], strict=True):
+                target.copy_(source)
+            for weight, master in zip(self._weights, self._master, strict=True):
+                weight.copy_(master)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _document_mask(numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive mask that keeps attention causal and inside one document."""
+    length = numbers.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=numbers.device).tril()
+    allowed = causal & (numbers[:, :, None] == numbers[:, None, :])
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=numbers.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def run(options: Options) -> None:
+    """Train, save and evaluate."""
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    device = _device(options.device)
+    coder, rows = _prepare(options)
+    model = LlamaForCausalLM(
+        architecture.config(options.size, len(coder), coder.bos_token_id, coder.eos_token_id)
+    )
+    # On short rows with a dense mask, plain matrix products beat the fused CPU attention.
+    model.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
+    order = torch.arange(len(rows.tokens))
+    steps = len(order) // options.batch
+    trainer = Trainer(model, Schedule(options.rate, steps), device)
+    checkpoint = options.out / "checkpoint.pt"
+    first, before = 0, 0.0
+    if options.resume and checkpoint.is_file():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        trainer.load(saved["trainer"])
+        first, before = saved["step"], saved["seconds"]
+    per_step = options.batch * options.length
+    _LOG.info("%s", json.dumps({"event": "start", "steps": steps, "tokens": steps * per_step}))
+    begin = saved_at = time.monotonic()
+    for number in range(first, steps):
+        picked = order[number * options.batch : (number + 1) * options.batch]
+        losses = trainer.step(number, rows, picked)
+        now = time.monotonic()
+        if number % _LOG_STEPS == 0 or number == steps - 1:
+            _log_step(number, steps, per_step, first, losses, trainer.schedule, now - begin, before)
+        if now - saved_at > _CHECKPOINT_SECONDS:
+            saved_at = now
+            _save(checkpoint, trainer, number + 1, before + now - begin)
+    seconds = before + time.monotonic() - begin
+    folder = options.out / "model"
+    model.set_attn_implementation("sdpa")
+    model.save_pretrained(folder)
+    coder.save_pretrained(folder)
+    _finish(options, folder, steps * per_step, seconds, device)
+
+
+def _prepare(options: Options) -> tuple[PreTrainedTokenizerFast, packing.Rows]:
+    facts = load_facts()[: options.facts or None]
+    passages = mix.source_passages(options.data, options.seed)
+    lines: list[str] = list(passages[:6000])
+    for kind in ("handbook", "grammar", "copying"):
+        supply = mix.skill_lines(kind, options.seed)
+        lines += [next(supply) for _ in range(1500)]
+    for pieces in mix.fact_passes(facts, 4, mix.random.Random("tokenizer facts")):
+        lines.append("".join(text for text, _ in pieces))
+    coder = tokenizer.build(facts, lines)
+    stream = packing.documents(
+        facts,
+        passages,
+        mix.Mix(exposures=options.exposures),
+        packing.Encoder(coder),
+        options.seed,
+        int(coder.bos_token_id),
+        options.length,
+    )
+    return coder, packing.pack(stream, options.length, int(coder.pad_token_id))
+
+
+def _log_step(
+    number: int,
+    steps: int,
+    per_step: int,
+    first: int,
+    losses: tuple[float, float, float],
+    schedule: Schedule,
+    seconds: float,
+    before: float,
+) -> None:
+    entry = {
+        "event": "step",
+        "step": number,
+        "steps": steps,
+        "tokens": (number + 1) * per_step,
+        "tokens_per_second": round((number + 1 - first) * per_step / max(seconds, 1e-9)),
+        "loss": round(losses[0], 4),
+        "object_loss": round(losses[1], 4),
+        "text_loss": round(losses[2], 4),
+        "rate": schedule.rate(number),
+        "seconds": round(before + seconds, 1),
+    }
+    _LOG.info("%s", json.dumps(entry))
+
+
+def _save(path: Path, trainer: Trainer, step: int, seconds: float) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save({"trainer": trainer.state(), "step": step, "seconds": seconds}, partial)
+    os.replace(partial, path)
+
+
+def _finish(
+    options: Options, folder: Path, tokens: int, seconds: float, device: torch.device
+) -> None:
+    # Imported late: evaluation needs the probes, which training itself does not.
+    from revive.lab import card, evaluate
+
+    result = evaluate.evaluate(folder, options.data, device=str(device))
+    _LOG.info("%s", json.dumps({"event": "evaluation", **result}))
+    run_facts = card.Training(
+        tokens=tokens,
+        minutes=seconds / 60,
+        hardware=f"{os.cpu_count()} CPU cores" if device.type == "cpu" else "one GPU",
+        command=f"python -m revive.lab.train --size {options.size} --exposures "
+        f"{options.exposures} --rate {options.rate} --batch {options.batch}",
+        seed=options.seed,
+    )
+    card.write(folder, run_facts, result)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, required=True, help="folder for model and checkpoint")
+    parser.add_argument("--size", choices=("base", "large"), default="base")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--exposures", type=int, default=40, help="statements of each fact")
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--batch", type=int, default=32, help="rows per step")
+    parser.add_argument("--length", type=int, default=96, help="tokens per row")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--facts", type=int, default=0, help="only the first N facts (0: all)")
+    parser.add_argument("--resume", action="store_true")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run(Options(**vars(parser.parse_args(argv))))
+
+
+if __name__ == "__main__":
+    main()
