@@ -1,0 +1,116 @@
+"""The report: one self-contained page and the tables beside it."""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from revive.report import sections
+from revive.report.load import RunRecord, load_runs
+from revive.report.markup import html_table, section
+from revive.report.narrative import narrative, thresholds
+from revive.report.tables import FORMATS, Table, curves_csv, everything, headline
+
+
+def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:
+    """Write `index.html`, the headline table and the curves for some runs.
+
+    Beside the page: `table.md`, `table.csv` and `table.tex` with the headline table, and
+    `curves.csv` with every measurement.
+
+    Args:
+        runs: Run folders, one an arm, in the order in which they shall appear.
+        out: Folder to write to; made if it is not there.
+        title: Head of the page.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        SpecError: One of the folders is not a run.
+    """
+    records = load_runs(runs)
+    out.mkdir(parents=True, exist_ok=True)
+    table = headline(records)
+    for ending, write in FORMATS.items():
+        (out / f"table.{ending}").write_text(write(table), encoding="utf-8")
+    (out / "curves.csv").write_text(curves_csv(records), encoding="utf-8")
+    page = out / "index.html"
+    page.write_text(render(records, title), encoding="utf-8")
+    return page
+
+
+def render(records: Sequence[RunRecord], title: str) -> str:
+    """The page as text: no scripts, no requests, everything inline."""
+    css = files("revive.report").joinpath("style.css").read_text(encoding="utf-8")
+    body = "".join(
+        (
+            f"<header><h1>{escape(title)}</h1>{_facts(records)}</header>",
+            _story(records),
+            section("Final metrics", _marking(records), _html(headline(records))),
+            sections.frontier(records),
+            sections.curves(records),
+            sections.retention(records),
+            sections.guard(records),
+            sections.seconds(records),
+            sections.failed(records),
+            section("Every metric", "", _all(records)),
+            sections.definitions(records),
+        )
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>\n{css}</style></head>\n"
+        f"<body>{body}</body></html>\n"
+    )
+
+
+def _facts(records: Sequence[RunRecord]) -> str:
+    def several(values: Sequence[str]) -> str:
+        return escape(", ".join(dict.fromkeys(v for v in values if v)) or "not recorded")
+
+    entries = {
+        "Model": several([r.model for r in records]),
+        "Editor": several([r.editor for r in records]),
+        "Guard": several([r.guard for r in records]),
+        "Edits": several([f"{r.edits:,}" for r in records]),
+        "Batches": several([f"{r.batches:,}" for r in records]),
+        "Order": several([r.order or "" for r in records]),
+        "Seed": several(["" if r.seed is None else str(r.seed) for r in records]),
+    }
+    pairs = "".join(
+        f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in entries.items()
+    )
+    return f'<dl class="facts">{pairs}</dl>'
+
+
+def _story(records: Sequence[RunRecord]) -> str:
+    return (
+        f'<section><h2>What happened</h2><p class="story">{escape(narrative(records))}</p>'
+        f'<details class="small"><summary>How this paragraph was derived</summary>'
+        f"<p>{escape(thresholds())}</p></details></section>"
+    )
+
+
+def _marking(records: Sequence[RunRecord]) -> str:
+    if len(records) == 1:
+        return "After the last edit."
+    return "After the last edit. The best of each column is marked; near ties are not told apart."
+
+
+def _all(records: Sequence[RunRecord]) -> str:
+    table = _html(everything(records))
+    return f"<details><summary>Full table</summary>{table}</details>"
+
+
+def _html(table: Table) -> str:
+    rows: list[str] = []
+    for index, row in enumerate(table.rows):
+        body = "".join(
+            f'<td class="best">{escape(c.text)}</td>' if c.best else f"<td>{escape(c.text)}</td>"
+            for c in row.cells
+        )
+        kind = ' class="unedited"' if index == 0 else ""
+        rows.append(f'<tr{kind}><th scope="row">{escape(row.label)}</th>{body}</tr>')
+    return html_table(["Arm", *(m.title for m in table.columns)], rows, "headline")

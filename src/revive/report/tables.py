@@ -1,0 +1,176 @@
+"""Tables as data, and as text, Markdown, CSV and LaTeX."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from revive.report.load import RunRecord
+from revive.report.metrics import HEADLINE, METRICS, Metric, metric
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One value: as printed, as measured, and whether it is the best of its column."""
+
+    text: str
+    value: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One arm, or the unedited model."""
+
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of metrics: one column a metric, one row an arm."""
+
+    columns: tuple[Metric, ...]
+    rows: tuple[Row, ...]
+
+
+def headline(records: Sequence[RunRecord]) -> Table:
+    """Final metrics of every arm under those of the unedited model; columns nobody has are cut."""
+    return _table(records, HEADLINE)
+
+
+def everything(records: Sequence[RunRecord]) -> Table:
+    """Every final metric that any arm reports, registered ones first."""
+    extra = sorted({name for r in records for name in r.final} - set(METRICS))
+    return _table(records, (*METRICS, *extra))
+
+
+def _table(records: Sequence[RunRecord], names: Sequence[str]) -> Table:
+    columns = tuple(
+        metric(name) for name in names if any(r.value(name) is not None for r in records)
+    )
+    best = {m.name: _best(m, records) for m in columns} if len(records) > 1 else {}
+    before = _unedited(records)
+    rows = [Row("unedited", tuple(_cell(m, before.get(m.name), None) for m in columns))]
+    rows += [
+        Row(r.label, tuple(_cell(m, r.value(m.name), best.get(m.name)) for m in columns))
+        for r in records
+    ]
+    return Table(columns, tuple(rows))
+
+
+def _unedited(records: Sequence[RunRecord]) -> dict[str, float]:
+    merged: dict[str, float] = {}
+    if len({r.model for r in records}) == 1:
+        for record in records:
+            merged = {**record.unedited, **merged}
+    return merged
+
+
+def _best(column: Metric, records: Sequence[RunRecord]) -> float | None:
+    values = [v for r in records if (v := r.value(column.name)) is not None and math.isfinite(v)]
+    if column.direction == "none" or not values:
+        return None
+    if len({column.format(v) for v in values}) == 1 < len(values):
+        return None
+    return max(values) if column.direction == "higher" else min(values)
+
+
+def _cell(column: Metric, value: float | None, best: float | None) -> Cell:
+    text = column.format(value)
+    return Cell(text, value, best is not None and text == column.format(best))
+
+
+def to_rich(table: Table) -> RichTable:
+    """For the terminal; the best of a column is bold."""
+    out = RichTable(show_edge=False, pad_edge=False)
+    out.add_column("arm", overflow="fold")
+    for column in table.columns:
+        out.add_column(column.title, justify="right")
+    for row in table.rows:
+        cells = (Text(c.text, style="bold green" if c.best else "") for c in row.cells)
+        out.add_row(Text(row.label), *cells)
+    return out
+
+
+def to_markdown(table: Table) -> str:
+    """GitHub's Markdown; the best of a column is bold."""
+    head = ["arm", *(m.title for m in table.columns)]
+    lines = [_pipe(head), _pipe([":--", *("--:" for _ in table.columns)])]
+    for row in table.rows:
+        cells = [f"**{c.text}**" if c.best else c.text for c in row.cells]
+        lines.append(_pipe([row.label.replace("|", "\\|"), *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def _pipe(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def to_csv(table: Table) -> str:
+    """Full precision, metric names as heads, empty where not measured."""
+    rows = [["arm", *(m.name for m in table.columns)]]
+    rows += [
+        [r.label, *("" if c.value is None else repr(c.value) for c in r.cells)] for r in table.rows
+    ]
+    return _csv(rows)
+
+
+def curves_csv(records: Sequence[RunRecord]) -> str:
+    """Every measurement of every arm, one a line."""
+    rows = [["arm", "edits", "metric", "value"]]
+    for record in records:
+        for point in record.curve:
+            rows += [
+                [record.label, str(point.edits), name, repr(value)]
+                for name, value in sorted(point.metrics.items())
+            ]
+    return _csv(rows)
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """A booktabs tabular; the best of a column is bold."""
+    head = " & ".join(["arm", *(_tex(m.title) for m in table.columns)])
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule",
+        rf"{head} \\",
+        r"\midrule",
+    ]
+    for row in table.rows:
+        cells = [rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text) for c in row.cells]
+        lines.append(rf"{' & '.join([_tex(row.label), *cells])} \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+_TEX: dict[str, str] = {c: rf"\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "∞": r"$\infty$",
+    "–": "--",
+    "λ": r"$\lambda$",
+    "τ": r"$\tau$",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(c, c) for c in text)
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "md": to_markdown,
+    "csv": to_csv,
+    "tex": to_latex,
+}
+"""Writers by file ending."""
