@@ -91,7 +91,7 @@ def seconds_panel(records: Sequence[RunRecord]) -> str | None:
     labels = ["\n".join(textwrap.wrap(r.label, 20)) for r in records]
     lines = sum(label.count("\n") + 1.6 for label in labels)
     rows = [with_rest(r.seconds) for r in records]
-    with panel("Seconds by phase", width=5.4, height=1.0 + 0.19 * lines) as (figure, axes):
+    with panel("Seconds by phase", height=1.0 + 0.19 * lines) as (figure, axes):
         _stack(axes, labels, rows, phases)
         axes.set_xlabel("wall-clock time [s]")
         return inline(figure, "seconds", "Seconds by phase for every arm")

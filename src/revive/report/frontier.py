@@ -16,7 +16,7 @@ def frontier_panel(records: Sequence[RunRecord]) -> str | None:
     drawn = [(i, r, path) for i, r, path in paths if path]
     if not drawn:
         return None
-    with panel("Edit success and ability kept", width=5.4, height=4.2) as (figure, axes):
+    with panel("Edit success and ability kept", height=3.7) as (figure, axes):
         for index, _, path in drawn:
             look = style(index)
             x, y = [p[0] for p in path], [p[1] for p in path]

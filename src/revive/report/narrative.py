@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from revive.report.cautions import cautions
 from revive.report.compare import (
     COLLAPSE_DROP,
     COLLAPSE_KEPT,
@@ -13,7 +14,10 @@ from revive.report.compare import (
     compare,
     success,
 )
-from revive.report.load import RunRecord
+from revive.report.load import UNGUARDED, RunRecord
+
+TOLD = 3
+"""Up to this many guarded arms are each told; of more, the strongest ones."""
 
 
 def narrative(records: Sequence[RunRecord]) -> str:
@@ -23,18 +27,23 @@ def narrative(records: Sequence[RunRecord]) -> str:
         records: All arms; roles decide which is the baseline, the guarded arm and the control.
     """
     baselines = [r for r in records if r.role == "baseline"]
-    guarded = [r for r in records if r.role in ("guarded", "best")]
-    controls = [r for r in records if r.role == "control"]
-    sentences = [_baseline(record) for record in baselines]
-    if any(collapse(r) for r in records):
-        sentences += [_outcome(r) for r in controls + guarded if collapse(r)]
-    else:
+    controls = sorted((r for r in records if r.role == "control"), key=balance)[-1:]
+    with_guard = [r for r in records if r.role in ("guarded", "best") and r.guard not in UNGUARDED]
+    guarded = _spokesmen(with_guard, baselines)
+    partners = [_partner(record, baselines) for record in guarded]
+    told = list(dict.fromkeys(p.label for p in partners if p is not None))
+    shown = [b for b in baselines if b.label in told] or baselines[:1]
+    sentences = [_baseline(record) for record in shown]
+    if not any(collapse(r) for r in records):
         sentences.append(_nothing(guarded))
-    sentences += [_guard(record, _partner(record, baselines)) for record in guarded]
+    sentences += [_guard(r, base) for r, base in zip(guarded, partners, strict=True)]
     if guarded and controls:
-        sentences.append(_control(max(controls, key=balance), max(guarded, key=balance)))
-    sentences += _drift(baselines, guarded)
-    sentences += _cautions(records)
+        sentences.append(_control(controls[-1], _rival(controls[-1], with_guard)))
+    elif controls:
+        sentences.append(f"The control {controls[-1].label} {_standing(controls[-1])}.")
+    sentences.append(_others(records, [*shown, *guarded, *controls]))
+    sentences += _drift(shown, guarded)
+    sentences += cautions(records)
     return " ".join(s for s in sentences if s)
 
 
@@ -46,8 +55,9 @@ def thresholds() -> str:
         "noise of each other. A run collapsed if at its end the score is "
         f"{COLLAPSE_DROP:.2f} or more below its own peak, less than {COLLAPSE_KEPT:.2f} of the "
         f"unedited general ability is kept, or the perplexity is {COLLAPSE_PERPLEXITY:.0f} times "
-        "the unedited one or more. The strongest arm is the one with the highest harmonic mean of "
-        "score and ability kept."
+        "the unedited one or more. A guarded arm is compared with the unguarded arm of the same "
+        "editor, a control with the strongest guarded arm of its editor: the one with the highest "
+        "harmonic mean of score and ability kept."
     )
 
 
@@ -59,9 +69,40 @@ def _baseline(record: RunRecord) -> str:
     return f"{after}: it collapsed by edit {fall.edits:,} ({fall.reason})."
 
 
-def _outcome(record: RunRecord) -> str:
-    fall = collapse(record)
-    return f"{record.label} collapsed by edit {fall.edits:,} ({fall.reason})." if fall else ""
+def _spokesmen(
+    guarded: Sequence[RunRecord], baselines: Sequence[RunRecord]
+) -> tuple[RunRecord, ...]:
+    """All of a few; of many the strongest that differs by the guard alone, and the strongest."""
+    if len(guarded) <= TOLD:
+        return tuple(guarded)
+    editors = {b.editor for b in baselines}
+    alike = sorted((r for r in guarded if r.editor in editors), key=balance)[-1:]
+    top = sorted(guarded, key=balance)[-1:]
+    return tuple(alike + [r for r in top if r not in alike])
+
+
+def _rival(control: RunRecord, guarded: Sequence[RunRecord]) -> RunRecord:
+    """The strongest guarded arm, of the control's own editor if there is one."""
+    same = [r for r in guarded if r.editor == control.editor]
+    return max(same or guarded, key=balance)
+
+
+def _others(records: Sequence[RunRecord], told: Sequence[RunRecord]) -> str:
+    labels = {r.label for r in told}
+    rest = [r for r in records if r.label not in labels]
+    fallen = sum(collapse(r) is not None for r in rest)
+    if not rest:
+        return ""
+    arms = "the other arm" if len(rest) == 1 else f"the other {len(rest)} arms"
+    return f"Of {arms}, {fallen or 'none'} collapsed."
+
+
+def _fate(record: RunRecord, other: RunRecord) -> str:
+    """How the two ends differ in collapse, as a last clause."""
+    fall, fell = collapse(record), collapse(other)
+    if fall is None:
+        return ", and it did not collapse" if fell is not None else ""
+    return f", and it collapsed{' too' if fell else ''} by edit {fall.edits:,} ({fall.reason})"
 
 
 def _nothing(guarded: Sequence[RunRecord]) -> str:
@@ -81,40 +122,33 @@ def _guard(record: RunRecord, base: RunRecord | None) -> str:
         return f"{stands}; nothing that it shares with {name} was measured."
     if base.editor != record.editor:
         return (
-            f"{stands}, {_axes(found, name)}; it changes the editor too, so this is not the "
-            "guard's doing alone."
+            f"{stands}, {_axes(found, name)}{_fate(record, base)}; it changes the editor too, so "
+            "this is not the guard's doing alone."
         )
-    if found.verdict == "tied":
-        return f"The guard did not help: {stands}, within noise of {name}."
-    if found.verdict == "worse":
-        return f"The guard hurt: {stands}, {_axes(found, name)}."
-    if found.verdict == "traded":
-        return f"The guard traded one for the other: {stands}, {_axes(found, name)}."
-    saved = collapse(base) is not None and collapse(record) is None
-    end = " and it did not collapse" if saved else ""
-    return f"The guard helped: {stands}, {_axes(found, name)}{end}."
+    heads = {
+        "tied": "The guard did not help",
+        "worse": "The guard hurt",
+        "traded": "The guard traded one for the other",
+        "better": "The guard helped",
+    }
+    return f"{heads[found.verdict]}: {stands}, {_axes(found, name)}{_fate(record, base)}."
 
 
 def _control(control: RunRecord, best: RunRecord) -> str:
     found = compare(control, best)
     stands = f"the control {control.label} {_standing(control)}"
+    sides = f"{_axes(found, best.label)}{_fate(control, best)}"
     if found.verdict == "better":
         return (
-            f"But {stands}, {_axes(found, best.label)}: the control wins, and this run gives no "
+            f"But {stands}, {sides}: the control wins, and this run gives no "
             "reason to prefer the guard."
         )
     if found.verdict == "tied":
-        return (
-            f"But {stands}, within noise of {best.label}: what the guard brings here can be had "
-            "without it."
-        )
+        return f"But {stands}, {sides}: what the guard brings here can be had without it."
     if found.verdict == "traded":
-        return f"Against that, {stands}, {_axes(found, best.label)}: neither wins outright."
+        return f"Against that, {stands}, {sides}: neither wins outright."
     if found.verdict == "worse":
-        return (
-            f"For comparison, {stands}, {_axes(found, best.label)}: the control does not reach "
-            "what the guard does."
-        )
+        return f"For comparison, {stands}, {sides}: the control does not reach what the guard does."
     return ""
 
 
@@ -127,26 +161,6 @@ def _drift(baselines: Sequence[RunRecord], guarded: Sequence[RunRecord]) -> list
     if not ends:
         return []
     return [f"Overlap of the dominant subspace with the original ended at {' and '.join(ends)}."]
-
-
-def _cautions(records: Sequence[RunRecord]) -> list[str]:
-    found: list[str] = []
-    for what, values in (
-        ("model", {r.model for r in records}),
-        ("number of edits", {r.edits for r in records}),
-        ("order of the edits", {(r.order, r.seed) for r in records}),
-    ):
-        if len(values) > 1:
-            found.append(f"The arms differ in the {what}: read the comparison with care.")
-    unfinished = [f"{r.label} (at edit {r.edits:,})" for r in records if not r.finished]
-    if unfinished:
-        found.append(f"Not finished: {', '.join(unfinished)}.")
-    failed = [f"{len(r.failed):,} in {r.label}" for r in records if r.failed]
-    if failed:
-        found.append(f"Edits that failed: {', '.join(failed)}.")
-    if len(records) > 1 and len({(r.order, r.seed) for r in records}) == 1:
-        found.append("All arms saw one order of the edits; nothing is averaged over orders.")
-    return found
 
 
 def _partner(record: RunRecord, baselines: Sequence[RunRecord]) -> RunRecord | None:

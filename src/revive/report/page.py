@@ -68,7 +68,9 @@ def render(records: Sequence[RunRecord], title: str) -> str:
 
 def _facts(records: Sequence[RunRecord]) -> str:
     def several(values: Sequence[str]) -> str:
-        return escape(", ".join(dict.fromkeys(v for v in values if v)) or "not recorded")
+        found = list(dict.fromkeys(v for v in values if v))
+        more = f" and {len(found) - 4} more" if len(found) > 5 else ""
+        return escape(", ".join(found[:4] if more else found) + more) or "not recorded"
 
     entries = {
         "Model": several([r.model for r in records]),

@@ -58,7 +58,7 @@ def retention_panel(records: Sequence[RunRecord]) -> str | None:
     drawn = [(i, r) for i, r in enumerate(records) if r.retention]
     if not drawn:
         return None
-    with panel("Retention by age", width=5.4, height=3.3) as (figure, axes):
+    with panel("Retention by age") as (figure, axes):
         for index, record in drawn:
             look = style(index)
             rows = [a for a in record.retention if a.efficacy is not None]

@@ -123,7 +123,7 @@ def failed(records: Sequence[RunRecord]) -> str:
         left = len(record.failed) - len(rows)
         more = f'<p class="small">and {left:,} more in the journal.</p>' if left else ""
         title = f"<h3>{escape(record.label)}: {len(record.failed):,}</h3>"
-        parts.append(title + html_table(["Edit", "Reason"], rows) + more)
+        parts.append(title + html_table(["Edit", "Reason"], rows, "reasons") + more)
     return section("Failed edits", "", *parts)
 
 
