@@ -1,0 +1,49 @@
+"""The edit: what a person wants the model to say."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """A prompt about another subject, whose answer must not change."""
+
+    prompt: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One fact to write into the model.
+
+    Attributes:
+        prompt: Text up to the answer, with the subject in it; may hold `{}` in the subject's place.
+        subject: The subject as it stands in the prompt.
+        target_new: The answer the model shall give.
+        target_true: The answer it gives now, where known.
+        id: Identifier, unique in a stream; derived from the position if empty.
+        paraphrases: Other prompts that must give `target_new`.
+        neighborhood: Prompts about other subjects that must keep their answer.
+        relation: Relation id, where known; only used for orders and reports.
+    """
+
+    prompt: str
+    subject: str
+    target_new: str
+    target_true: str | None = None
+    id: str = ""
+    paraphrases: tuple[str, ...] = ()
+    neighborhood: tuple[Neighbor, ...] = field(default=())
+    relation: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The prompt with the subject filled in."""
+        return self.prompt.replace("{}", self.subject) if "{}" in self.prompt else self.prompt
+
+    @property
+    def template(self) -> str:
+        """The prompt with `{}` in place of the subject's last occurrence."""
+        if "{}" in self.prompt:
+            return self.prompt
+        before, _, after = self.prompt.rpartition(self.subject)
+        return f"{before}{{}}{after}"

@@ -1,0 +1,112 @@
+"""What an editor is: a generator of updates, with explicit state.
+
+An editor never writes a weight. It yields one site's update and receives what was really applied,
+because the next layer is computed on the model with this layer already edited.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from revive.data.edits import Edit
+from revive.guards.base import Blocks
+from revive.linalg.basis import SpectralBasis
+from revive.linalg.lowrank import LowRank
+from revive.linalg.moments import SecondMoment
+from revive.models.runner import BlockRunner
+from revive.models.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class WeightUpdate:
+    """One site's proposed update; column j of `factors.left` belongs to edit j where possible."""
+
+    site: Site
+    factors: LowRank
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a proposed update.
+
+    Attributes:
+        site: The site.
+        asked: Frobenius norm proposed by the editor.
+        applied: Frobenius norm of the realised change of the parameter.
+        removed: Share of the asked energy removed by the guard, by block.
+        leak: Share of the realised change's energy inside the protected blocks.
+        rank: Number of protected directions.
+        factors: The guarded update as committed.
+    """
+
+    site: Site
+    asked: float
+    applied: float
+    removed: Blocks
+    leak: float
+    rank: int
+    factors: LowRank
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a batch went, apart from the weights.
+
+    Attributes:
+        increment: Tensors that advance the editor's state, stored with the batch's updates.
+        failed: Reason by edit index, for edits that could not be made.
+        notes: Numbers worth a line in the journal (mean target loss and the like).
+        seconds: Time by phase.
+    """
+
+    increment: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    failed: Mapping[int, str] = field(default_factory=dict[int, str])
+    notes: Mapping[str, float] = field(default_factory=dict[str, float])
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True)
+class EditContext:
+    """Everything an editor may read.
+
+    Attributes:
+        runner: The model, through its block runner.
+        tokenizer: Its tokenizer.
+        sites: Edited sites, in order of depth.
+        contexts: Texts that stand before prompts.
+        moments: Key second moment by parameter name.
+        bases: Protected directions by parameter name, where the guard solves under the constraint.
+    """
+
+    runner: BlockRunner
+    tokenizer: Any
+    sites: tuple[Site, ...]
+    contexts: tuple[str, ...]
+    moments: Mapping[str, SecondMoment]
+    bases: Mapping[str, SpectralBasis] = field(default_factory=dict[str, SpectralBasis])
+
+
+Updates = Generator[WeightUpdate, Applied, Outcome]
+
+
+class Editor(ABC):
+    """A method that turns a batch of edits into weight updates."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def prepare(self, context: EditContext) -> None:
+        """Compute what is constant over the run. Called once, on the unedited model."""
+
+    @abstractmethod
+    def edit(self, batch: Sequence[Edit], context: EditContext) -> Updates:
+        """Propose updates for one batch, site by site; return the outcome."""
+
+    @abstractmethod
+    def advance(self, increment: Mapping[str, Tensor]) -> None:
+        """Move the state past a committed batch. Replaying all increments restores the state."""

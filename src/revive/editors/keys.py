@@ -1,0 +1,101 @@
+"""The key sweep: keys and current outputs of all edited layers, in one walk through the model.
+
+MEMIT-type editors compute layer i+1 on the model with layer i already written. A full forward per
+layer would repeat everything below; the sweep keeps the hidden states that enter the layer at hand
+and moves them up after each write. Rows end at the subject's last token: nothing after it is seen.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from revive.editors.rows import EditRows
+from revive.models.runner import BlockRunner, positions_of
+from revive.models.site import Site
+
+
+class KeySweep:
+    """Walks up the edited layers of one batch."""
+
+    def __init__(
+        self,
+        runner: BlockRunner,
+        rows: Sequence[EditRows],
+        first_layer: int,
+        *,
+        average_contexts: bool = True,
+    ) -> None:
+        """Bring all rows to the input of the first edited block.
+
+        Args:
+            runner: Runs slices of the model.
+            rows: One entry per edit.
+            first_layer: The first edited block.
+            average_contexts: Average the key over contexts; else the plain prompt's key alone.
+        """
+        self._runner = runner
+        self._count = len(rows)
+        chosen = [
+            (e, edit.rewrite if average_contexts else edit.rewrite[:1])
+            for e, edit in enumerate(rows)
+        ]
+        # Plain prompts first: current outputs need only those.
+        plain = [(e, edit_rows[0]) for e, edit_rows in chosen]
+        others = [(e, row) for e, edit_rows in chosen for row in edit_rows[1:]]
+        device = next(runner.model.parameters()).device
+        owned = [*plain, *others]
+        self._owner = torch.tensor([e for e, _ in others], dtype=torch.long, device=device)
+        self._lookup = torch.tensor([row.lookup for _, row in owned], device=device)
+        length = int(self._lookup.max()) + 1
+        ids = torch.zeros(len(owned), length, dtype=torch.long)
+        mask = torch.zeros(len(owned), length, dtype=torch.long)
+        for i, (_, row) in enumerate(owned):
+            cut = row.lookup + 1
+            ids[i, :cut] = torch.tensor(row.input_ids[:cut])
+            mask[i, :cut] = 1
+        self._mask = mask.to(device)
+        self._positions = positions_of(self._mask)
+        self._layer = first_layer
+        with torch.no_grad():
+            self._hidden = runner.embed_through(ids.to(device), self._mask, first_layer - 1).hidden
+
+    @torch.no_grad()
+    def keys(self, site: Site) -> Tensor:
+        """Keys at the site's input, `[d_in, n]`: half the plain one, half the contexts' mean."""
+        self._move_to(site.layer)
+        with self._runner.inputs_of([site]) as seen:
+            self._runner.run(self._hidden, site.layer, site.layer + 1, self._mask, self._positions)
+        at = self._at_lookup(seen[site.parameter])
+        wide = at.to(torch.float64)
+        plain, others = wide[: self._count], wide[self._count :]
+        if len(others) == 0:
+            return plain.T.to(self._dtype(at))
+        mean = torch.zeros_like(plain).index_add(0, self._owner, others)
+        mean = mean / (len(others) / self._count)
+        return (0.5 * plain + 0.5 * mean).T.to(self._dtype(at))
+
+    @torch.no_grad()
+    def outputs(self, layer: int) -> Tensor:
+        """Output of block `layer` on the plain prompts as the weights stand, `[d, n]`."""
+        n = self._count
+        out = self._runner.run(
+            self._hidden[:n], self._layer, layer + 1, self._mask[:n], self._positions[:n]
+        )
+        at = out[torch.arange(n, device=out.device), self._lookup[:n]]
+        return at.T.to(self._dtype(at))
+
+    def _move_to(self, layer: int) -> None:
+        """Advance to the input of `layer`, through weights that are final by now."""
+        if layer > self._layer:
+            self._hidden = self._runner.run(
+                self._hidden, self._layer, layer, self._mask, self._positions
+            )
+            self._layer = layer
+
+    def _at_lookup(self, states: Tensor) -> Tensor:
+        return states[torch.arange(len(states), device=states.device), self._lookup]
+
+    @staticmethod
+    def _dtype(like: Tensor) -> torch.dtype:
+        return like.dtype if like.dtype == torch.float64 else torch.float32

@@ -1,0 +1,132 @@
+"""Key second moments of all edited sites, in one pass over text, cached and resumable."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from revive.linalg.moments import SecondMoment
+from revive.models.runner import BlockRunner
+from revive.models.site import Site
+from revive.runs.store import save_tensors
+
+_BATCHES_PER_SAVE = 200
+
+
+def collect_moments(
+    runner: BlockRunner,
+    tokenizer: Any,
+    sites: Sequence[Site],
+    texts: Sequence[str],
+    *,
+    cache: Path | None = None,
+    model_fingerprint: str = "",
+    window: int = 128,
+    tokens_per_batch: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, SecondMoment]:
+    """Accumulate E[k k^T] at every site's input.
+
+    Texts are cut into windows; every real token counts once. Accumulation is fp64.
+
+    Args:
+        runner: The unedited model.
+        tokenizer: Its tokenizer.
+        sites: Sites whose inputs are wanted.
+        texts: Ordinary text.
+        cache: Folder for finished and partial results; None keeps nothing.
+        model_fingerprint: Part of the cache's key.
+        window: Tokens per window.
+        tokens_per_batch: Padded tokens per forward.
+        progress: Called with (batches done, batches in all).
+
+    Returns:
+        Second moments by parameter name.
+    """
+    key = _cache_key(model_fingerprint, texts, sites, window)
+    path = None if cache is None else cache / f"moments-{key}.safetensors"
+    moments = {s.parameter: SecondMoment(s.shape[1]) for s in sites}
+    batches = list(_batches(tokenizer, texts, window, tokens_per_batch))
+    done = _restore(path, moments)
+    device = next(runner.model.parameters()).device
+    last = max(s.layer for s in sites)
+    for index in range(done, len(batches)):
+        ids, mask = (t.to(device) for t in batches[index])
+        with torch.no_grad(), runner.inputs_of(sites) as seen:
+            runner.embed_through(ids, mask, last)
+        real = mask.bool()
+        for site in sites:
+            moments[site.parameter].update(seen[site.parameter][real])
+        finished = index + 1 == len(batches)
+        if path is not None and (finished or (index + 1) % _BATCHES_PER_SAVE == 0):
+            _save(path, moments, index + 1)
+        if progress is not None:
+            progress(index + 1, len(batches))
+    return moments
+
+
+def _batches(
+    tokenizer: Any, texts: Sequence[str], window: int, tokens_per_batch: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    windows: list[list[int]] = []
+    for text in texts:
+        ids = list(tokenizer(text)["input_ids"])
+        windows.extend(ids[i : i + window] for i in range(0, len(ids), window))
+    windows.sort(key=len)
+    batch: list[list[int]] = []
+    for row in windows:
+        if batch and (len(batch) + 1) * len(row) > tokens_per_batch:
+            yield _pad(batch)
+            batch = []
+        batch.append(row)
+    if batch:
+        yield _pad(batch)
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    length = max(len(r) for r in rows)
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def _cache_key(
+    model_fingerprint: str, texts: Sequence[str], sites: Sequence[Site], window: int
+) -> str:
+    digest = hashlib.sha256(f"{model_fingerprint}|{window}|{len(texts)}".encode())
+    for site in sites:
+        digest.update(site.parameter.encode())
+    for text in texts:
+        digest.update(text.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:24]
+
+
+def _save(path: Path, moments: dict[str, SecondMoment], done: int) -> None:
+    tensors = {"done": torch.tensor(done)}
+    for key, moment in moments.items():
+        tensors.update({f"{key}|{name}": t for name, t in moment.state_dict().items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(path, tensors)
+
+
+def _restore(path: Path | None, moments: dict[str, SecondMoment]) -> int:
+    """Fill `moments` from the cache; a damaged file counts as none."""
+    if path is None or not path.exists():
+        return 0
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError):
+        return 0
+    for key in moments:
+        prefix = f"{key}|"
+        state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        moments[key] = SecondMoment.from_state(state)
+    return int(tensors["done"])

@@ -1,0 +1,122 @@
+"""A model family: where the blocks are, which projections may be edited, how weights are stored.
+
+One frozen value per architecture family. Nothing about a model is guessed from a shape: a square
+weight written transposed would pass silently.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from revive import registry
+from revive.errors import SpecError
+from revive.models.site import Site
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family of Hugging Face causal language models is laid out.
+
+    Attributes:
+        name: Short name, e.g. `llama`.
+        architectures: Values of `config.architectures` that belong to the family.
+        base: Attribute of the causal model that holds the decoder without its head.
+        blocks: Attribute of the base that holds the list of blocks.
+        mlp: Path of the MLP inside a block.
+        mlp_out: Path of the second MLP projection inside a block.
+        transposed: Whether that projection stores its weight `[in, out]`.
+    """
+
+    name: str
+    architectures: tuple[str, ...]
+    base: str
+    blocks: str
+    mlp: str
+    mlp_out: str
+    transposed: bool
+
+    def base_of(self, model: nn.Module) -> nn.Module:
+        """The decoder without its head."""
+        return model.get_submodule(self.base)
+
+    def blocks_of(self, model: nn.Module) -> nn.ModuleList:
+        """The list of blocks."""
+        return cast(nn.ModuleList, self.base_of(model).get_submodule(self.blocks))
+
+    def logits(self, model: Any, hidden: Tensor) -> Tensor:
+        """Logits of final (normed) hidden states `[..., d]` -> `[..., vocabulary]`."""
+        return model.get_output_embeddings()(hidden)
+
+    def site(self, model: nn.Module, layer: int, role: str = "mlp_out") -> Site:
+        """The editable projection of one block.
+
+        Raises:
+            SpecError: The layer does not exist, or the role is unknown.
+        """
+        count = len(self.blocks_of(model))
+        if not 0 <= layer < count:
+            raise SpecError(
+                f"layers: block {layer} does not exist; this {self.name} model has blocks "
+                f"0 to {count - 1}."
+            )
+        if role != "mlp_out":
+            raise SpecError(f"sites: role {role!r} is unknown; the editable role is 'mlp_out'.")
+        module = f"{self.base}.{self.blocks}.{layer}.{self.mlp_out}"
+        weight = cast(Tensor, model.get_submodule(module).weight)
+        rows, columns = weight.shape
+        shape = (columns, rows) if self.transposed else (rows, columns)
+        return Site(layer, role, module, f"{module}.weight", self.transposed, shape)
+
+    def sites(
+        self, model: nn.Module, role: str = "mlp_out", layers: Sequence[int] | None = None
+    ) -> tuple[Site, ...]:
+        """Editable projections of `layers` (all blocks if None), in order of depth."""
+        chosen = range(len(self.blocks_of(model))) if layers is None else sorted(set(layers))
+        return tuple(self.site(model, layer, role) for layer in chosen)
+
+
+def read_weight(model: nn.Module, site: Site) -> Tensor:
+    """The site's weight as it stands, canonical `[d_out, d_in]`, fp32 or wider, detached copy."""
+    weight = model.get_parameter(site.parameter).detach()
+    weight = weight.T if site.transposed else weight
+    wide = weight.dtype if weight.dtype == torch.float64 else torch.float32
+    return weight.to(wide, copy=True).contiguous()
+
+
+def write_weight(model: nn.Module, site: Site, weight: Tensor) -> None:
+    """Round a canonical `[d_out, d_in]` weight once into the model's parameter."""
+    parameter = model.get_parameter(site.parameter)
+    with torch.no_grad():
+        parameter.copy_(weight.T if site.transposed else weight)
+
+
+def family_of(model: Any) -> Family:
+    """The family of a loaded model, by `config.architectures` or its class name.
+
+    Raises:
+        SpecError: No family knows the architecture.
+    """
+    declared = tuple(getattr(model.config, "architectures", None) or ())
+    return family_for((*declared, type(model).__name__))
+
+
+def family_for(architectures: Sequence[str]) -> Family:
+    """The family that knows one of these architectures.
+
+    Raises:
+        SpecError: None does.
+    """
+    known: list[str] = []
+    for name in registry.names("models"):
+        family = cast(Family, registry.load("models", name))
+        if any(a in family.architectures for a in architectures):
+            return family
+        known.extend(family.architectures)
+    raise SpecError(
+        f"model: architecture {', '.join(dict.fromkeys(architectures)) or 'unknown'} has no "
+        f"supported layer; supported are {', '.join(sorted(known))}. A package can add a family "
+        "through the entry-point group 'revive.models'."
+    )

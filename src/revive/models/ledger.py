@@ -1,0 +1,165 @@
+"""The ledger: the only writer of edited weights.
+
+It holds fp32 `W0` and the fp32 sum of updates per site. A write rounds `W0 + sum` once into the
+model's dtype: updates added in place to bf16 weights would fall back into the protected subspace
+and lose 43 % of themselves in rounding (measured on synthetic data, see docs/findings.md).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from revive.errors import NumericalError, SpecError
+from revive.linalg.basis import SpectralBasis
+from revive.linalg.lowrank import LowRank
+from revive.models.family import read_weight, write_weight
+from revive.models.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one commit really did to the model's parameter.
+
+    Attributes:
+        applied: Frobenius norm of the realised change.
+        rounding: Norm of (realised - asked) over the norm asked.
+        leak: Share of the realised change's energy inside the protected blocks.
+    """
+
+    applied: float
+    rounding: float
+    leak: float
+
+
+class Ledger:
+    """fp32 truth of the edited weights of one model."""
+
+    def __init__(self, model: nn.Module, sites: Sequence[Site]) -> None:
+        """Take the model's weights as `W0`.
+
+        Raises:
+            NumericalError: A weight holds NaN or infinity.
+        """
+        self.model = model
+        self.sites = {site.parameter: site for site in sites}
+        self._w0 = {key: read_weight(model, site) for key, site in self.sites.items()}
+        self._sum = {key: torch.zeros_like(weight) for key, weight in self._w0.items()}
+        self._saved: dict[str, Tensor] | None = None
+        for key, weight in self._w0.items():
+            if not bool(torch.isfinite(weight).all()):
+                raise NumericalError(
+                    f"model: weight {key} holds NaN or infinity; load an intact checkpoint."
+                )
+
+    def original(self, key: str) -> Tensor:
+        """`W0`, canonical `[d_out, d_in]`, fp32 (fp64 for an fp64 model). Do not modify."""
+        return self._w0[self._known(key)]
+
+    def delta(self, key: str) -> Tensor:
+        """Sum of all committed updates. Do not modify."""
+        return self._sum[self._known(key)]
+
+    def weight(self, key: str) -> Tensor:
+        """`W0 + sum of updates`, unrounded."""
+        return self._w0[self._known(key)] + self._sum[key]
+
+    def commit(self, key: str, update: LowRank, basis: SpectralBasis | None = None) -> Written:
+        """Add one update and write the weight.
+
+        Args:
+            key: The site's parameter name.
+            update: What to add, canonical orientation.
+            basis: Protected directions to measure the realised leak against.
+
+        Raises:
+            NumericalError: The update holds NaN or infinity; nothing is changed.
+        """
+        site = self.sites[self._known(key)]
+        if not update.finite():
+            raise NumericalError(
+                f"update of {key} holds NaN or infinity; nothing was written. A larger ridge or a "
+                "smaller learning rate of the target solver usually helps."
+            )
+        total = self._sum[key]
+        if self._saved is not None and key not in self._saved:
+            self._saved[key] = total.clone()
+        before = read_weight(self.model, site)
+        total.addmm_(
+            update.left.to(total.device, total.dtype), update.right.to(total.device, total.dtype)
+        )
+        write_weight(self.model, site, self._w0[key] + total)
+        realised = read_weight(self.model, site) - before
+        return self._account(realised, update, basis)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All commits inside hold together: an exception undoes every one of them, bit for bit."""
+        if self._saved is not None:
+            raise RuntimeError("A ledger transaction is already open; they do not nest.")
+        self._saved = {}
+        try:
+            yield
+        except BaseException:
+            self.rewind()
+            raise
+        finally:
+            self._saved = None
+
+    def rewind(self) -> None:
+        """Inside a transaction: put back the weights as they were at its start."""
+        if self._saved is None:
+            raise RuntimeError("rewind() works inside a transaction only.")
+        for key, total in self._saved.items():
+            self._sum[key].copy_(total)
+            write_weight(self.model, self.sites[key], self._w0[key] + self._sum[key])
+        self._saved.clear()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums of updates, by parameter name."""
+        return dict(self._sum)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the sums and write the weights.
+
+        Raises:
+            SpecError: The state is of other sites or shapes.
+        """
+        if set(state) != set(self._sum):
+            raise SpecError(
+                f"ledger state is of sites {sorted(state)}, this run edits {sorted(self._sum)}."
+            )
+        for key, total in state.items():
+            if total.shape != self._sum[key].shape:
+                raise SpecError(f"ledger state of {key} has shape {tuple(total.shape)}.")
+            self._sum[key].copy_(total)
+            write_weight(self.model, self.sites[key], self._w0[key] + self._sum[key])
+
+    def reset(self) -> None:
+        """Back to `W0`, bit for bit."""
+        for key, site in self.sites.items():
+            self._sum[key].zero_()
+            write_weight(self.model, site, self._w0[key])
+
+    def _account(self, realised: Tensor, update: LowRank, basis: SpectralBasis | None) -> Written:
+        applied = float(torch.linalg.matrix_norm(realised))
+        asked = update.fro()
+        error = torch.addmm(
+            realised, update.left.to(realised), update.right.to(realised), alpha=-1.0
+        )
+        rounding = float(torch.linalg.matrix_norm(error)) / asked if asked > 0 else 0.0
+        if basis is None or basis.rank == 0 or applied == 0.0:
+            return Written(applied, rounding, 0.0)
+        u, v = basis.u.to(realised), basis.v.to(realised)
+        inside = u.T @ realised
+        right = realised @ v
+        # |P dW|^2 + |dW Q|^2 - |P dW Q|^2: the energy in the union of the two protected blocks
+        energy = inside.square().sum() + right.square().sum() - (inside @ v).square().sum()
+        return Written(applied, rounding, float(energy) / applied**2)
+
+    def _known(self, key: str) -> str:
+        if key not in self._w0:
+            raise SpecError(f"site {key!r} is not in the ledger; it holds {sorted(self._w0)}.")
+        return key

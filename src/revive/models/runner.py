@@ -1,0 +1,263 @@
+"""Run a slice of a model's blocks, through the model's own forward.
+
+The blocks outside the slice are replaced by pass-throughs for the time of the call, and the first
+block of the slice receives the given hidden states. Masks, rotary tables and caches stay the
+model's own business, so that no family needs a hand-written forward.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import DynamicCache
+
+from revive.models.family import Family
+from revive.models.site import Site
+
+
+def hidden_of(output: Any) -> Tensor:
+    """The hidden states in a block's output, which is a tensor or a tuple that starts with it."""
+    return cast(Tensor, output[0] if isinstance(output, tuple) else output)
+
+
+class _PassThrough(nn.Module):
+    """Stands in for a skipped block: returns its input in the block's own form."""
+
+    def __init__(self, block: nn.Module, in_tuple: bool) -> None:
+        super().__init__()
+        self._block = (block,)  # in a tuple, so that it is not registered as a child
+        self._in_tuple = in_tuple
+
+    def __getattr__(self, name: str) -> Any:
+        """Show the skipped block's attributes: some forwards read e.g. `attention_type`."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self._block[0], name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the hidden states unchanged."""
+        hidden = args[0] if args else kwargs["hidden_states"]
+        return (hidden, None) if self._in_tuple else hidden
+
+
+@dataclass(frozen=True)
+class PrefixCache:
+    """Keys and values of a prefix, by block.
+
+    Attributes:
+        keys: Per block `[rows, heads, length, head_dim]`.
+        values: Likewise.
+        mask: `[rows, length]`, 1 where the prefix is real.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    mask: Tensor
+
+    def select(self, rows: Tensor) -> "PrefixCache":
+        """The same cache for some of the rows."""
+        return PrefixCache(
+            tuple(k[rows] for k in self.keys), tuple(v[rows] for v in self.values), self.mask[rows]
+        )
+
+    def as_cache(self) -> DynamicCache:
+        """A fresh Hugging Face cache. Its updates concatenate, so these tensors stay as they are."""
+        cache = DynamicCache()
+        for layer, (key, value) in enumerate(zip(self.keys, self.values, strict=True)):
+            cache.update(key, value, layer)
+        return cache
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one full forward left behind.
+
+    Attributes:
+        hidden: Output of the block asked for, `[rows, length, d]`.
+        keys: Attention keys per block.
+        values: Attention values per block.
+    """
+
+    hidden: Tensor
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+
+class BlockRunner:
+    """Runs slices of one model's blocks."""
+
+    def __init__(self, model: nn.Module, family: Family) -> None:
+        self.model = model
+        self.family = family
+        self._base = family.base_of(model)
+        self._blocks = family.blocks_of(model)
+        self._in_tuple = self._observe_tuple()
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return len(self._blocks)
+
+    def embed_through(
+        self, input_ids: Tensor, mask: Tensor, layer: int, *, with_cache: bool = False
+    ) -> Captured:
+        """Run token ids and return the output of block `layer` (and K/V of every block if asked).
+
+        Args:
+            input_ids: `[rows, length]`, right padded.
+            mask: `[rows, length]`, 1 for real tokens.
+            layer: Block whose output is wanted; -1 for the input of block 0.
+            with_cache: Run all blocks and return their keys and values too.
+        """
+        stop = self.depth if with_cache else max(layer + 1, 1)
+        cache = DynamicCache() if with_cache else None
+        with self._hook_output(max(layer, 0), before=layer < 0) as seen, self._only(0, stop):
+            self._base(
+                input_ids=input_ids,
+                attention_mask=mask,
+                position_ids=positions_of(mask),
+                past_key_values=cache,
+                use_cache=with_cache,
+            )
+        if cache is None:
+            return Captured(seen[0], (), ())
+        keys = tuple(cast(Tensor, layer_cache.keys) for layer_cache in cache.layers)
+        values = tuple(cast(Tensor, layer_cache.values) for layer_cache in cache.layers)
+        return Captured(seen[0], keys, values)
+
+    def run(
+        self,
+        hidden: Tensor,
+        start: int,
+        stop: int,
+        mask: Tensor,
+        positions: Tensor,
+        prefix: PrefixCache | None = None,
+    ) -> Tensor:
+        """Run blocks `start .. stop - 1` on hidden states.
+
+        Args:
+            hidden: Input of block `start`, `[rows, length, d]`.
+            start: First block.
+            stop: One past the last block. If it is the model's depth, the final norm is applied.
+            mask: `[rows, length]`, 1 for real positions.
+            positions: `[rows, length]` position ids.
+            prefix: Keys and values that stand before these positions.
+
+        Returns:
+            `[rows, length, d]`.
+        """
+        if start == stop and stop < self.depth:
+            return hidden
+        full_mask = mask if prefix is None else torch.cat([prefix.mask, mask], dim=1)
+        cache = None if prefix is None else prefix.as_cache()
+        # When the slice is empty (after the last block), a pass-through takes the feed.
+        with self._only(start, stop), self._feed(min(start, self.depth - 1), hidden):
+            if stop < self.depth:
+                with self._hook_output(stop - 1) as seen:
+                    self._call_base(hidden, full_mask, positions, cache)
+                return seen[0]
+            return cast(Tensor, self._call_base(hidden, full_mask, positions, cache))
+
+    @contextmanager
+    def inputs_of(self, sites: Sequence[Site]) -> Iterator[dict[str, Tensor]]:
+        """Record what each site's projection receives, `[rows, length, d_in]`, by parameter."""
+        seen: dict[str, Tensor] = {}
+
+        def recorder(key: str) -> Any:
+            def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+                seen[key] = args[0]
+
+            return hook
+
+        handles = [
+            self.model.get_submodule(s.module).register_forward_pre_hook(recorder(s.parameter))
+            for s in sites
+        ]
+        try:
+            yield seen
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _call_base(
+        self, hidden: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None
+    ) -> Any:
+        return self._base(
+            inputs_embeds=hidden,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+
+    @contextmanager
+    def _only(self, start: int, stop: int) -> Iterator[None]:
+        skipped = [i for i in range(self.depth) if not start <= i < stop]
+        originals = {i: self._blocks[i] for i in skipped}
+        try:
+            for i in skipped:
+                self._blocks[i] = _PassThrough(originals[i], self._in_tuple)
+            yield
+        finally:
+            for i in skipped:
+                self._blocks[i] = originals[i]
+
+    def _observe_tuple(self) -> bool:
+        """How this model's blocks return their hidden states: in a tuple, or bare."""
+        seen: list[bool] = []
+
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            seen.append(isinstance(output, tuple))
+
+        handle = self._blocks[0].register_forward_hook(hook)
+        device = next(self.model.parameters()).device
+        try:
+            with torch.no_grad():
+                self._base(input_ids=torch.zeros(1, 1, dtype=torch.long, device=device))
+        finally:
+            handle.remove()
+        return seen[0]
+
+    @contextmanager
+    def _feed(self, layer: int, hidden: Tensor) -> Iterator[None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                return (hidden, *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": hidden}
+
+        handle = self._blocks[layer].register_forward_pre_hook(hook, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def _hook_output(self, layer: int, *, before: bool = False) -> Iterator[list[Tensor]]:
+        seen: list[Tensor] = []
+
+        def after_hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            seen.append(hidden_of(output))
+
+        def before_hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            seen.append(args[0] if args else kwargs["hidden_states"])
+
+        block = self._blocks[layer]
+        handle = (
+            block.register_forward_pre_hook(before_hook, with_kwargs=True)
+            if before
+            else block.register_forward_hook(after_hook)
+        )
+        try:
+            yield seen
+        finally:
+            handle.remove()
+
+
+def positions_of(mask: Tensor) -> Tensor:
+    """Position ids of a padded batch: real tokens count from 0, on either padding side."""
+    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)

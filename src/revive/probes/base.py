@@ -1,0 +1,48 @@
+"""What a probe is: something that measures the model as it stands."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from revive.data.edits import Edit
+from revive.models.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class ProbeContext:
+    """What a probe may read.
+
+    Attributes:
+        model: The causal language model.
+        tokenizer: Its tokenizer.
+        ledger: fp32 truth of the edited weights.
+        edits: All edits made so far, in order; those that failed are included.
+        seed: Seed of samples.
+    """
+
+    model: Any
+    tokenizer: Any
+    ledger: Ledger
+    edits: Sequence[Edit]
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Metrics by name, and the number of edits they were taken over where that is a sample."""
+
+    metrics: Mapping[str, float]
+    sample: int | None = None
+    retention: Sequence[Mapping[str, float]] = field(default_factory=tuple)
+
+
+class Probe(ABC):
+    """Measures one aspect of a model."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, context: ProbeContext) -> Measurement:
+        """Measure. Must not change the model, nor any global random state."""

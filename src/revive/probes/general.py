@@ -1,0 +1,32 @@
+"""General ability on the lab battery: nothing in it is about edited facts."""
+
+from typing import ClassVar, final
+
+from revive.lab import battery
+from revive.probes.base import Measurement, Probe, ProbeContext
+
+
+@final
+class GeneralProbe(Probe):
+    """Minimal pairs, recall of facts never edited, copying in context, held-out perplexity."""
+
+    name: ClassVar[str] = "general"
+    summary: ClassVar[str] = "lab battery: grammar, un-edited facts, copying, perplexity"
+
+    def __init__(self, facts: int = 300, pairs: int = 300, copies: int = 100) -> None:
+        """Set the number of items of each part."""
+        self.facts = facts
+        self.pairs = pairs
+        self.copies = copies
+
+    def measure(self, context: ProbeContext) -> Measurement:
+        """Measure the battery; the items depend on its own seed only, so runs are comparable."""
+        return Measurement(
+            battery.measure(
+                context.model,
+                context.tokenizer,
+                facts=self.facts,
+                pairs=self.pairs,
+                copies=self.copies,
+            )
+        )

@@ -1,0 +1,36 @@
+"""Perplexity on a text file."""
+
+from pathlib import Path
+from typing import ClassVar, final
+
+from revive.errors import SpecError
+from revive.probes.base import Measurement, Probe, ProbeContext
+from revive.probes.scoring import perplexity
+
+
+@final
+class PerplexityProbe(Probe):
+    """exp of the mean token NLL of a text, reported as `perplexity_<file name>`."""
+
+    name: ClassVar[str] = "perplexity"
+    summary: ClassVar[str] = "perplexity on a text file"
+
+    def __init__(self, text: str, characters: int = 200_000) -> None:
+        """Read the text.
+
+        Args:
+            text: Path of a UTF-8 text file.
+            characters: Use at most this many characters from its start.
+
+        Raises:
+            SpecError: The file cannot be read.
+        """
+        try:
+            self._text = Path(text).read_text(encoding="utf-8")[:characters]
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"probes.perplexity.text: cannot read {text}: {error}") from error
+        self._metric = f"perplexity_{Path(text).stem}"
+
+    def measure(self, context: ProbeContext) -> Measurement:
+        """Measure with the current model."""
+        return Measurement({self._metric: perplexity(context.model, context.tokenizer, self._text)})

@@ -1,0 +1,96 @@
+"""Every family: declared orientation reproduces the module, reading and writing change nothing."""
+
+import pytest
+import torch
+from tiny import BUILDERS, VOCABULARY, tiny_model
+
+from revive.errors import SpecError
+from revive.models.family import family_for, family_of, read_weight, write_weight
+from revive.models.runner import BlockRunner, PrefixCache, positions_of
+
+FAMILIES = sorted(BUILDERS)
+# GPT-J computes attention in fp32 whatever the model's dtype.
+TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | {"gptj": 1e-6}
+
+
+def tokens(rows=3, length=9):
+    return torch.randint(0, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("inner", [48, 32], ids=["wide", "square"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_orientation_reproduces_the_module(name, inner):
+    model = tiny_model(name, inner=inner)
+    site = family_of(model).site(model, 1)
+    module = model.get_submodule(site.module)
+    weight = read_weight(model, site)
+    assert tuple(weight.shape) == site.shape == (32, inner)
+    x = torch.randn(5, inner, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    bias = module.bias if getattr(module, "bias", None) is not None else 0.0
+    torch.testing.assert_close(module(x), x @ weight.T + bias, rtol=1e-12, atol=1e-12)
+    if inner == 32:
+        # Negative control: on a square weight the transposed reading runs, and is wrong.
+        assert not torch.allclose(module(x), x @ weight + bias)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_read_and_write_back_changes_nothing(name):
+    model = tiny_model(name, dtype=torch.float32)
+    before = model(tokens()).logits.clone()
+    for site in family_of(model).sites(model):
+        write_weight(model, site, read_weight(model, site))
+    assert torch.equal(model(tokens()).logits, before)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_slices_of_blocks_compose_to_the_model(name):
+    model = tiny_model(name)
+    runner = BlockRunner(model, family_of(model))
+    ids = tokens()
+    mask = torch.ones_like(ids)
+    mask[1, 6:] = 0
+    reference = model(input_ids=ids, attention_mask=mask).logits
+    hidden = runner.embed_through(ids, mask, 0).hidden
+    hidden = runner.run(hidden, 1, 2, mask, positions_of(mask))
+    hidden = runner.run(hidden, 2, 3, mask, positions_of(mask))
+    logits = runner.family.logits(model, hidden)
+    real = mask.bool()
+    torch.testing.assert_close(logits[real], reference[real], rtol=0, atol=TOLERANCE[name])
+    after = model(input_ids=ids, attention_mask=mask).logits
+    assert torch.equal(after, reference), "the model must be as before"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_prefix_in_the_cache_equals_the_full_run(name):
+    model = tiny_model(name)
+    runner = BlockRunner(model, family_of(model))
+    ids = tokens()
+    mask = torch.ones_like(ids)
+    full = runner.embed_through(ids, mask, 0, with_cache=True)
+    cut = torch.tensor([2, 4, 5])
+    longest = 5
+    prefix = PrefixCache(
+        tuple(k[:, :, :longest] for k in full.keys),
+        tuple(v[:, :, :longest] for v in full.values),
+        (torch.arange(longest)[None] < cut[:, None]).long(),
+    )
+    at = cut[:, None] + torch.arange(4)[None]
+    suffix = full.hidden.gather(1, at[..., None].expand(-1, -1, full.hidden.shape[-1]))
+    out = runner.run(suffix, 1, 3, torch.ones_like(at), at, prefix)
+    reference = model(input_ids=ids).logits
+    for row in range(3):
+        expected = reference[row, at[row]]
+        torch.testing.assert_close(
+            runner.family.logits(model, out[row]), expected, rtol=0, atol=TOLERANCE[name]
+        )
+
+
+def test_unknown_architecture_is_named():
+    with pytest.raises(SpecError, match=r"T5ForConditionalGeneration.*GPT2LMHeadModel"):
+        family_for(["T5ForConditionalGeneration"])
+
+
+def test_a_missing_layer_is_named():
+    model = tiny_model("llama")
+    with pytest.raises(SpecError, match="blocks 0 to 2"):
+        family_of(model).site(model, 3)

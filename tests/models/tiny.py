@@ -1,0 +1,101 @@
+"""Tiny random models, one per family, and a tokenizer; built in memory in milliseconds."""
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTJConfig,
+    GPTJForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+VOCABULARY = 259
+LLAMA_LIKE = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+
+
+def _llama_like(config_class, model_class, inner=48, **more):
+    return model_class(config_class(intermediate_size=inner, **LLAMA_LIKE, **more))
+
+
+BUILDERS = {
+    "gpt2": lambda inner=48: GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=VOCABULARY, n_embd=32, n_inner=inner, n_layer=3, n_head=4, n_positions=256
+        )
+    ),
+    "gptj": lambda inner=48: GPTJForCausalLM(
+        GPTJConfig(
+            vocab_size=VOCABULARY,
+            n_embd=32,
+            n_inner=inner,
+            n_layer=3,
+            n_head=4,
+            rotary_dim=4,
+            n_positions=256,
+        )
+    ),
+    "gpt_neox": lambda inner=48: GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=inner,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=256,
+        )
+    ),
+    "llama": lambda inner=48: _llama_like(LlamaConfig, LlamaForCausalLM, inner),
+    "mistral": lambda inner=48: _llama_like(MistralConfig, MistralForCausalLM, inner),
+    "qwen2": lambda inner=48: _llama_like(Qwen2Config, Qwen2ForCausalLM, inner),
+    "qwen3": lambda inner=48: _llama_like(Qwen3Config, Qwen3ForCausalLM, inner, head_dim=8),
+}
+
+
+def tiny_model(name, *, inner=48, dtype=torch.float64, seed=0):
+    """A random model of the family; `inner=32` makes the edited weight square."""
+    torch.manual_seed(seed)
+    model = BUILDERS[name](inner=inner)
+    for parameter in model.parameters():
+        parameter.data = parameter.data * 3 if parameter.ndim > 1 else parameter.data
+    return model.to(dtype).eval()
+
+
+def byte_tokenizer(*, bos=False):
+    """One token per byte; `<s>` = 0, `</s>` = 1, `<unk>` = 2."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<s>": 0, "</s>": 1, "<unk>": 2} | {c: i + 3 for i, c in enumerate(alphabet)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if bos:
+        tokenizer.post_processor = processors.Sequence(
+            [
+                processors.ByteLevel(trim_offsets=False),
+                processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)]),
+            ]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="</s>",
+        model_input_names=["input_ids", "attention_mask"],
+    )
