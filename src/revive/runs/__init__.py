@@ -1,0 +1,1 @@
+"""Runs: what was asked, what happened, and the folder that holds both."""

@@ -1,0 +1,42 @@
+"""Whether one edit makes sense by itself."""
+
+from dataclasses import replace
+
+from revive.data.edits import Edit
+from revive.errors import SpecError
+
+
+def check_edit(edit: Edit, where: str) -> Edit:
+    """Check one edit against itself.
+
+    Returns:
+        The edit with surrounding blanks removed.
+
+    Raises:
+        SpecError: A needed text is empty, or the subject is not in the prompt.
+    """
+    edit = replace(
+        edit,
+        prompt=edit.prompt.strip(),
+        subject=edit.subject.strip(),
+        target_new=edit.target_new.strip(),
+    )
+    for key in ("prompt", "subject", "target_new"):
+        if not getattr(edit, key):
+            raise SpecError(f"{where}: {key} is empty; every edit needs it.")
+    if "{}" in edit.subject:
+        raise SpecError(f"{where}: subject {edit.subject!r} holds {{}}, which stands for it.")
+    places = edit.prompt.count("{}")
+    if places > 1:
+        raise SpecError(
+            f"{where}: prompt {edit.prompt!r} holds {{}} {places} times; keep the one that the "
+            "edit is about."
+        )
+    if places == 0 and edit.subject not in edit.prompt:
+        cased = edit.subject.casefold() in edit.prompt.casefold()
+        raise SpecError(
+            f"{where}: subject {edit.subject!r} is not in the prompt {edit.prompt!r}"
+            + (", though it is with other upper and lower case" if cased else "")
+            + "; write it there exactly, or put {} in its place."
+        )
+    return edit

@@ -1,0 +1,179 @@
+"""Load a stream of edits: detect the format, check every record, then settle repeats.
+
+Everything is read and checked before anything else happens, so that a bad line costs seconds
+and never a half-edited model.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, cast
+
+from revive import registry
+from revive.data.check import check_edit
+from revive.data.dataset import Dataset
+from revive.data.edits import Edit
+from revive.data.records import Record, read_records
+from revive.data.repeats import Conflict, Placed, Repeat, settle
+from revive.errors import SpecError
+
+OnConflict = Literal["error", "last"]
+
+_LOG = logging.getLogger(__name__)
+_LAB = "lab"
+# Most specific first: nearly every format has the edit file's fields.
+_DETECTABLE = ("csv", "counterfact", "zsre", "knowedit", "counterfact-flat", "jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEdits:
+    """A stream of edits that is ready to be made.
+
+    Attributes:
+        edits: Distinct, checked, each with an id.
+        duplicates: Records that said the same as an earlier one; dropped.
+        conflicts: Records that contradicted an earlier one, which they replaced.
+        skipped: Places of published records that hold nothing to write.
+        format: Name of the format.
+        fingerprint: SHA-256 of the edits' content and order.
+    """
+
+    edits: tuple[Edit, ...]
+    duplicates: tuple[Repeat, ...]
+    conflicts: tuple[Conflict, ...]
+    skipped: tuple[str, ...]
+    format: str
+    fingerprint: str
+
+
+def load_edits(
+    path: str | Path,
+    *,
+    format: str = "auto",
+    limit: int | None = None,
+    on_conflict: OnConflict = "error",
+    seed: int = 0,
+) -> LoadedEdits:
+    """Read edits.
+
+    Args:
+        path: A file, or `lab` for edits of the lab model's facts.
+        format: One of `revive list datasets`, or `auto` to see it from the content.
+        limit: Keep the first so many distinct edits. The whole file is checked all the same, but
+            repeats beyond the limit are of no concern.
+        on_conflict: Whether edits that contradict each other are refused, or the last one wins.
+        seed: Which stream `lab` draws.
+
+    Raises:
+        SpecError: The file cannot be read, a record is malformed, or edits contradict each other.
+    """
+    if limit is not None and limit < 1:
+        raise SpecError(f"edits.limit: must be at least 1, got {limit}.")
+    name = str(path)
+    if name == _LAB and format == "auto":
+        format = _LAB
+    if format == "auto":
+        records = read_records(path)
+        dataset = _detect(name, records[0])
+    else:
+        registry.require("datasets", format)
+        dataset = _dataset(format)
+        records = list(dataset.records(name, limit=limit, seed=seed))
+    _warn_unknown(name, dataset, records)
+    placed, skipped = _convert(dataset, records)
+    settled = settle(placed, limit=limit, keep_last=on_conflict == "last")
+    edits = settled.edits
+    if not edits:
+        raise SpecError(f"{name}: holds no edits; every record is without a target.")
+    _report(name, len(settled.duplicates), len(settled.conflicts), len(skipped))
+    return LoadedEdits(
+        edits=edits,
+        duplicates=settled.duplicates,
+        conflicts=settled.conflicts,
+        skipped=skipped,
+        format=dataset.name,
+        fingerprint=fingerprint(edits),
+    )
+
+
+def fingerprint(edits: Sequence[Edit]) -> str:
+    """SHA-256 of edits in their order."""
+    digest = hashlib.sha256()
+    for edit in edits:
+        neighbors = [(n.prompt, n.target) for n in edit.neighborhood]
+        fields = (
+            *(edit.id, edit.prompt, edit.subject, edit.target_new, edit.target_true),
+            *(edit.paraphrases, neighbors, edit.relation),
+        )
+        digest.update(json.dumps(fields).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _detect(name: str, first: Record) -> Dataset:
+    foreign = [n for n in registry.names("datasets") if not registry.is_builtin("datasets", n)]
+    for format in (*_DETECTABLE, *foreign):
+        dataset = _dataset(format)
+        if dataset.matches(first):
+            return dataset
+    raise SpecError(
+        f"{first.where}: format not recognised (fields: {', '.join(first.fields) or 'none'}). "
+        "An edit needs prompt, subject and target_new; for another format set edits.format, one "
+        f"of {', '.join(registry.names('datasets'))}."
+    )
+
+
+def _dataset(format: str) -> Dataset:
+    return cast("type[Dataset]", registry.load("datasets", format))()
+
+
+def _convert(dataset: Dataset, records: Iterable[Record]) -> tuple[list[Placed], tuple[str, ...]]:
+    placed: list[Placed] = []
+    skipped: list[str] = []
+    places: dict[str, str] = {}
+    for record in records:
+        edit = dataset.convert(record)
+        if edit is None:
+            skipped.append(record.where)
+            continue
+        edit = check_edit(edit, record.where)
+        edit = replace(edit, id=edit.id or f"edit-{record.number}")
+        if edit.id in places:
+            raise SpecError(
+                f"{record.where}: id {edit.id!r} is taken by {places[edit.id]}; ids must differ."
+            )
+        places[edit.id] = record.where
+        placed.append(Placed(edit, record.where))
+    return placed, tuple(skipped)
+
+
+def _warn_unknown(name: str, dataset: Dataset, records: Sequence[Record]) -> None:
+    known = dataset.keys
+    if known is None:
+        return
+    unknown: dict[str, str] = {}
+    for record in records:
+        for key in record.fields:
+            if key not in known:
+                unknown.setdefault(key, record.where)
+    if unknown:
+        key, where = next(iter(unknown.items()))
+        _LOG.warning(
+            "%s: ignoring unknown fields %s (first at %s).%s",
+            name,
+            ", ".join(sorted(unknown)),
+            where,
+            registry.did_you_mean(key, known),
+        )
+
+
+def _report(name: str, duplicates: int, conflicts: int, skipped: int) -> None:
+    for count, what in (
+        (duplicates, "repeated edits dropped"),
+        (conflicts, "edits replaced by a later one for the same subject and prompt"),
+        (skipped, "records without a target skipped"),
+    ):
+        if count:
+            _LOG.warning("%s: %s: %d", name, what, count)

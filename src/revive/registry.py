@@ -1,0 +1,228 @@
+"""What can be named in a spec: editors, guards, model families, datasets, probes.
+
+Built-ins are a table of lazy `module:attribute` targets, so that looking at the table imports
+nothing and works from a source tree. Other packages add theirs through the entry-point groups
+`revive.editors`, `revive.guards`, `revive.models`, `revive.datasets` and `revive.probes`. A
+built-in cannot be replaced: a stored spec must mean the same thing on every machine.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from revive.errors import PrerequisiteError, SpecError
+
+Group = Literal["editors", "guards", "models", "datasets", "probes"]
+
+GROUPS: tuple[Group, ...] = get_args(Group)
+DISTRIBUTION = "revive-edit"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that can be named.
+
+    Attributes:
+        name: The name to write in a spec.
+        paper: Where it comes from, e.g. `arXiv:2210.07229`; empty where it has no paper.
+        summary: One line.
+        origin: The distribution that brings it.
+    """
+
+    name: str
+    paper: str
+    summary: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Builtin:
+    target: str
+    summary: str
+    paper: str = ""
+
+
+_REVIVE = "arXiv:2601.11042"
+_CONTROLS = "revive.guards.controls"
+
+_BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
+    {
+        "editors": {
+            "memit": _Builtin(
+                "revive.editors.memit:Memit",
+                "least squares over the batch, regularised by the key second moment",
+                "arXiv:2210.07229",
+            ),
+            "memit-seq": _Builtin(
+                "revive.editors.memit:MemitSeq",
+                "MEMIT with the keys of earlier edits in the least squares",
+                "arXiv:2210.07229, arXiv:2410.02355",
+            ),
+        },
+        "guards": {
+            "none": _Builtin(f"{_CONTROLS}:NoGuard", "writes what the editor asks"),
+            "revive": _Builtin(
+                "revive.guards.revive:Revive",
+                "removes what touches the dominant singular directions on either side",
+                _REVIVE,
+            ),
+            "random-subspace": _Builtin(
+                f"{_CONTROLS}:RandomSubspace",
+                "control: protects as many random directions",
+            ),
+            "bottom-subspace": _Builtin(
+                f"{_CONTROLS}:BottomSubspace",
+                "control: protects as many directions of least singular value",
+            ),
+            "norm-matched": _Builtin(
+                f"{_CONTROLS}:NormMatched",
+                "control: shrinks the update to the norm that REVIVE would leave",
+            ),
+            "left-only": _Builtin(
+                f"{_CONTROLS}:LeftOnly", "ablation: protects output directions only", _REVIVE
+            ),
+            "right-only": _Builtin(
+                f"{_CONTROLS}:RightOnly", "ablation: protects input directions only", _REVIVE
+            ),
+        },
+        "models": {
+            "gpt2": _Builtin("revive.models.families.gpt2:FAMILY", "GPT-2"),
+            "gptj": _Builtin("revive.models.families.gptj:FAMILY", "GPT-J"),
+            "gpt_neox": _Builtin("revive.models.families.gpt_neox:FAMILY", "GPT-NeoX, Pythia"),
+            "llama": _Builtin(
+                "revive.models.families.llama:FAMILY", "Llama, Mistral, Qwen2, Qwen3"
+            ),
+        },
+        "datasets": {
+            "lab": _Builtin("revive.data.lab:LabStream", "edits of facts the lab model knows"),
+            "jsonl": _Builtin("revive.data.jsonl:EditFile", "REVIVE's edit file, JSON Lines"),
+            "counterfact": _Builtin(
+                "revive.data.counterfact:CounterFact",
+                "CounterFact, multi_counterfact.json",
+                "arXiv:2202.05262",
+            ),
+            "counterfact-flat": _Builtin(
+                "revive.data.counterfact:CounterFactFlat",
+                "CounterFact in EasyEdit's flat form",
+                "arXiv:2202.05262",
+            ),
+            "zsre": _Builtin(
+                "revive.data.zsre:ZsRE", "zsRE question answering, MEND's form", "arXiv:2110.11309"
+            ),
+            "knowedit": _Builtin("revive.data.knowedit:KnowEdit", "KnowEdit", "arXiv:2401.01286"),
+            "csv": _Builtin("revive.data.csv_file:CsvFile", "a table with a header line"),
+        },
+        "probes": {
+            "edits": _Builtin(
+                "revive.probes.edits:EditsProbe",
+                "efficacy, paraphrase, neighbourhood and retention of the edits so far",
+            ),
+            "general": _Builtin(
+                "revive.probes.general:GeneralProbe", "general ability on questions never edited"
+            ),
+            "spectrum": _Builtin(
+                "revive.probes.spectrum:SpectrumProbe",
+                "drift of norms and dominant subspaces of the edited weights",
+                _REVIVE,
+            ),
+            "perplexity": _Builtin(
+                "revive.probes.perplexity:PerplexityProbe", "perplexity on held-out text"
+            ),
+        },
+    }
+)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`" Did you mean 'memit'?"`, or nothing if no known name is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def names(group: Group) -> tuple[str, ...]:
+    """Every name of a group: built-ins in a fixed order, then others by name."""
+    return (*_BUILTINS[group], *sorted(_foreign(group)))
+
+
+def is_builtin(group: Group, name: str) -> bool:
+    """Whether a name is one of ours."""
+    return name in _BUILTINS[group]
+
+
+def require(group: Group, name: str) -> None:
+    """Check that a name exists, without importing what it names.
+
+    Raises:
+        SpecError: It does not.
+    """
+    known = names(group)
+    if name not in known:
+        raise SpecError(
+            f"Unknown {group[:-1]} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
+        )
+
+
+def load(group: Group, name: str) -> Any:
+    """Import what a name stands for.
+
+    Raises:
+        SpecError: The name is unknown, or two distributions claim it.
+        PrerequisiteError: It cannot be imported.
+    """
+    require(group, name)
+    if is_builtin(group, name):
+        module, _, attribute = _BUILTINS[group][name].target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    point = _foreign(group)[name]
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise PrerequisiteError(
+            f"{group[:-1]} {name!r} of distribution {_origin(point)!r} cannot be imported "
+            f"({error}). Install what it needs, or uninstall it."
+        ) from error
+
+
+def describe(group: Group) -> list[Entry]:
+    """One entry per name. Imports only what other packages bring."""
+    entries = [Entry(n, b.paper, b.summary, DISTRIBUTION) for n, b in _BUILTINS[group].items()]
+    for name, point in sorted(_foreign(group).items()):
+        try:
+            found: object = load(group, name)
+        except PrerequisiteError as error:
+            entries.append(Entry(name, "", str(error), _origin(point)))
+            continue
+        paper, summary = (str(getattr(found, key, "")) for key in ("paper", "summary"))
+        entries.append(Entry(name, paper, summary, _origin(point)))
+    return entries
+
+
+def _foreign(group: Group) -> dict[str, EntryPoint]:
+    """Entry points of other distributions, refused where a name is taken."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"revive.{group}"):
+        origin = _origin(point)
+        if origin == DISTRIBUTION:
+            continue
+        if is_builtin(group, point.name):
+            holder = DISTRIBUTION
+        elif point.name in found and _origin(found[point.name]) != origin:
+            holder = _origin(found[point.name])
+        else:
+            found[point.name] = point
+            continue
+        raise SpecError(
+            f"Two distributions provide the {group[:-1]} {point.name!r}: {holder!r} and "
+            f"{origin!r}. Uninstall one of them, or ask {origin!r} to rename its own."
+        )
+    return found
+
+
+def _origin(point: EntryPoint) -> str:
+    if point.dist is None:
+        return "unknown"
+    return point.dist.name.lower().replace("_", "-")
