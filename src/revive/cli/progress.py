@@ -116,8 +116,8 @@ class RunProgress:
             phase: What is going on now.
         """
         arm, now = self._arms[label], time.monotonic()
-        if arm.origin is None:
-            arm.origin = (edits or 0, now)
+        if arm.origin is None and edits is not None:
+            arm.origin = (edits, now)
         arm.edits = arm.edits if edits is None else edits
         arm.efficacy = arm.efficacy if efficacy is None else efficacy
         arm.general = arm.general if general is None else general

@@ -1,5 +1,6 @@
 """One paragraph that says what happened, derived from the numbers by stated thresholds."""
 
+import math
 from collections.abc import Sequence
 
 from revive.report.cautions import cautions
@@ -171,12 +172,12 @@ def _partner(record: RunRecord, baselines: Sequence[RunRecord]) -> RunRecord | N
 def _standing(record: RunRecord) -> str:
     parts: list[str] = []
     value, kept = success(record), record.kept()
-    if value is not None:
+    if value is not None and math.isfinite(value):
         name = "a score" if "score" in record.final else "an efficacy"
         parts.append(f"has {name} of {value:.2f}")
-    if kept is not None:
+    if kept is not None and math.isfinite(kept):
         parts.append(f"keeps {kept:.2f} of the unedited general ability")
-    return " and ".join(parts) or "was not measured"
+    return " and ".join(parts) or "has no finite result"
 
 
 def _axes(found: Comparison, name: str) -> str:

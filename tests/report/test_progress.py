@@ -1,0 +1,82 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from revive.cli import progress
+from revive.cli.progress import RunProgress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def console(**options):
+    return Console(file=io.StringIO(), color_system=None, **options)
+
+
+def test_plain_lines_come_every_few_seconds(clock):
+    out = console(width=80)
+    with RunProgress(["memit"], 1000, console=out) as shown:
+        for second in range(12):
+            clock[0] = float(second)
+            shown.update("memit", edits=10 * second, efficacy=0.987, phase="keys")
+        shown.finish("memit")
+    lines = out.file.getvalue().splitlines()
+    assert len(lines) == 4
+    assert lines[1] == "memit: 50/1,000 edits, eff 0.99, 10/s, 1:35 left, keys"
+    assert lines[-1] == "memit: 110/1,000 edits, eff 0.99, 10/s, done"
+
+
+def test_a_resumed_run_shows_its_own_speed(clock):
+    out = console(width=80)
+    with RunProgress(["memit"], 1000, console=out) as shown:
+        shown.update("memit", phase="loading")
+        clock[0] = 100.0
+        shown.update("memit", edits=500)
+        clock[0] = 110.0
+        shown.update("memit", edits=600)
+    assert "10/s, 0:40 left" in out.file.getvalue().splitlines()[-1]
+
+
+def test_quiet_prints_nothing():
+    out = console(width=80, force_terminal=True)
+    with RunProgress(["memit"], 10, quiet=True, console=out) as shown:
+        shown.update("memit", edits=5)
+        shown.finish("memit")
+    assert out.file.getvalue() == ""
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_live_row_fits_its_terminal(clock, width):
+    out = console(width=width, force_terminal=True)
+    with RunProgress(["memit [seq] + revive, a long name"], 2000, console=out) as shown:
+        shown.update("memit [seq] + revive, a long name", edits=0)
+        clock[0] = 10.0
+        shown.update(
+            "memit [seq] + revive, a long name",
+            edits=1500,
+            efficacy=0.98,
+            general=0.91,
+            phase="targets",
+        )
+    text = out.file.getvalue()
+    assert "1500/2000 eff 0.98 gen 0.91 150/s 0:03 left" in text
+
+
+def test_progress_goes_to_stderr(capsys):
+    with RunProgress(["memit"], 10) as shown:
+        shown.update("memit", edits=5)
+        shown.finish("memit")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "5/10" in captured.err
+
+
+def test_an_unknown_arm_is_a_programming_error():
+    with pytest.raises(KeyError):
+        RunProgress(["a"], 1, quiet=True).update("b", edits=1)
