@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from constructed import MakeRun, folder_maker
+from constructed_runs import MakeRun, folder_maker
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def html_table(head: Sequence[str], rows: Sequence[str], kind: str = "") -> str:
     """A table that scrolls by itself where it is wider than the screen."""
     heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in head)
     return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{heads}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from constructed import COLLAPSED, HEALTHY
+from constructed_runs import COLLAPSED, HEALTHY
 
 from revive.report.load import load_runs
 from revive.report.narrative import narrative
@@ -124,7 +124,7 @@ def test_a_baseline_alone(make_run):
 def test_numbers_that_are_not_finite(tell):
     text = tell({**COLLAPSED, "general": math.nan, "perplexity": math.inf}, HEALTHY)
     assert "no longer a finite number" in text
-    assert "nan" not in text.lower()
+    assert " nan" not in text.lower()
 
 
 def test_nothing_measured(make_run):

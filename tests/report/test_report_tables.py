@@ -2,7 +2,7 @@ import csv
 import io
 import math
 
-from constructed import COLLAPSED, HEALTHY
+from constructed_runs import COLLAPSED, HEALTHY
 from rich.console import Console
 
 from revive.report.load import load_runs

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from constructed import COLLAPSED, HEALTHY
+from constructed_runs import COLLAPSED, HEALTHY
 
 from revive.report.compare import Comparison, collapse, relation, score_error, wilson
 from revive.report.load import load_run

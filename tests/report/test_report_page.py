@@ -7,7 +7,7 @@ from html import escape
 from html.parser import HTMLParser
 
 import pytest
-from constructed import COLLAPSED, HEALTHY
+from constructed_runs import COLLAPSED, HEALTHY
 
 from revive.errors import SpecError
 from revive.report.page import write_report
