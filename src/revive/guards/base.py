@@ -1,26 +1,23 @@
 """What a guard is: something that turns a proposed update into one that may be written."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from revive.errors import SpecError
 from revive.linalg.basis import SpectralBasis
+from revive.linalg.blocks import Blocks as Blocks
+from revive.linalg.cache import BasisCache
 from revive.linalg.lowrank import LowRank
 
+if TYPE_CHECKING:
+    from revive.guards.protect import ModelGuard
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """Shares of an update's energy (squared Frobenius norm) in the four blocks of U^T dW V.
-
-    The blocks are cut by the protected directions U_k (outputs) and V_k (inputs) of the site.
-    """
-
-    uk_vk: float
-    uk_rest: float
-    rest_vk: float
-    rest_rest: float
+BasisChoice = Literal["original", "current"]
+When = Literal["layer", "batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +38,18 @@ class GuardResult:
 class Protector(ABC):
     """A guard fitted to one weight."""
 
-    basis: SpectralBasis | None
+    @property
+    @abstractmethod
+    def basis(self) -> SpectralBasis | None:
+        """The directions it protects or is measured against; None where there are none."""
 
     @abstractmethod
     def filter(self, update: LowRank) -> GuardResult:
         """Return the part of `update` that may be written."""
+
+    @abstractmethod
+    def filter_dense(self, update: Tensor) -> Tensor:
+        """The same for a dense update `[d_out, d_in]`, without the account."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +67,61 @@ class Guard(ABC):
     paper: ClassVar[str]
     summary: ClassVar[str]
 
-    basis: Literal["original", "current"] = field(default="original")
-    when: Literal["layer", "batch"] = field(default="layer")
+    basis: BasisChoice = "original"
+    when: When = "layer"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        check_choice("basis", self.basis, ("original", "current"))
+        check_choice("when", self.when, ("layer", "batch"))
+
+    @property
+    def constrained(self) -> bool:
+        """Whether editors should solve under the constraint, rather than be cut afterwards."""
+        return False
 
     @abstractmethod
-    def protector(self, weight: Tensor, key: str) -> Protector:
+    def protector(self, weight: Tensor, key: str, *, cache: BasisCache | None = None) -> Protector:
         """Fit to one weight.
 
         Args:
             weight: `[d_out, d_in]`, canonical orientation, fp32 or fp64.
             key: The site's parameter name; seeds whatever is random, so that it is the same in
                 every process.
+            cache: Where singular vectors are kept between processes.
         """
+
+    def fit(
+        self,
+        model: nn.Module,
+        sites: str | Sequence[str] = "mlp_out",
+        *,
+        transposed: bool | None = None,
+        cache: BasisCache | None = None,
+    ) -> "ModelGuard":
+        """Fit to a model's weights, to guard any code that changes them.
+
+        Args:
+            model: Any module; a Hugging Face causal model if `sites` is a role.
+            sites: A role of the model's family (`mlp_out`), or names of 2-D parameters.
+            transposed: Whether named parameters are stored `[in, out]`; None looks at the module
+                that holds them (Hugging Face's Conv1D is, everything else is not). It matters
+                for one-sided guards only: the filter on both sides commutes with transposition.
+            cache: Where singular vectors are kept between processes.
+
+        Raises:
+            SpecError: An unknown site, or one that is not a matrix.
+        """
+        from revive.guards.protect import ModelGuard  # it builds on this module
+
+        return ModelGuard.fit(self, model, sites, transposed=transposed, cache=cache)
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value outside `allowed`.
+
+    Raises:
+        SpecError: It is.
+    """
+    if value not in allowed:
+        raise SpecError(f"guard.{name}: {value!r} is unknown; choose {' or '.join(allowed)}.")

@@ -1,0 +1,170 @@
+"""A guard fitted to several weights at once."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import overload
+
+from torch import Tensor
+
+from revive.errors import SpecError
+from revive.guards.base import Guard, GuardResult, Protector
+from revive.linalg.basis import SpectralBasis
+from revive.linalg.blocks import Blocks
+from revive.linalg.cache import BasisCache
+from revive.linalg.lowrank import LowRank
+
+Weights = Callable[[str], Tensor]
+
+
+class FittedGuard:
+    """One protector per site, by parameter name."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        weights: Mapping[str, Tensor],
+        *,
+        transposed: frozenset[str] = frozenset(),
+        cache: BasisCache | None = None,
+    ) -> None:
+        """Fit `guard` to every weight.
+
+        Args:
+            guard: The settings.
+            weights: Canonical `[d_out, d_in]` weights by parameter name; not kept.
+            transposed: Names whose parameter is stored `[in, out]`; `filter` takes such updates
+                as they are stored.
+            cache: Where singular vectors are kept between processes.
+        """
+        self.guard = guard
+        self._cache = cache
+        self._transposed = transposed
+        self._shapes = {key: (w.shape[0], w.shape[1]) for key, w in weights.items()}
+        self._protectors: dict[str, Protector] = {
+            key: guard.protector(weight, key, cache=cache) for key, weight in weights.items()
+        }
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Guarded parameter names, in the order they were given."""
+        return tuple(self._protectors)
+
+    def protector(self, key: str) -> Protector:
+        """The protector of one site, as last fitted."""
+        return self._protectors[self._known(key)]
+
+    def basis(self, key: str) -> SpectralBasis | None:
+        """The directions that one site's protector last used."""
+        return self.protector(key).basis
+
+    def bases(self) -> dict[str, SpectralBasis]:
+        """All of them, by parameter name."""
+        return {key: p.basis for key, p in self._protectors.items() if p.basis is not None}
+
+    def refit(self, key: str, weight: Tensor) -> None:
+        """Take one site's directions from the weight `[d_out, d_in]` as it stands."""
+        self._check(key, tuple(weight.shape))
+        # The cache is for originals: a current weight is never seen twice.
+        self._protectors[key] = self.guard.protector(weight, key)
+
+    def filter_factors(
+        self,
+        update: LowRank,
+        key: str,
+        *,
+        weight: Weights | None = None,
+        active: bool = True,
+    ) -> GuardResult:
+        """Filter one site's update, canonical orientation, and account for it.
+
+        Args:
+            update: `[d_out, d_in]` as factors.
+            key: The site's parameter name.
+            weight: Gives the current weight of a site; needed with `basis: current`.
+            active: False lets the update through unaltered (a trial pass).
+
+        Raises:
+            SpecError: An unknown site, another shape, or no weight where one is needed.
+        """
+        self._check(key, update.shape)
+        if not active:
+            basis = self._protectors[key].basis
+            return GuardResult(update, Blocks.none(), 0 if basis is None else basis.rank)
+        self._follow(key, weight)
+        return self._protectors[key].filter(update)
+
+    @overload
+    def filter(self, delta: LowRank, site: str, *, weight: Weights | None = None) -> LowRank: ...
+    @overload
+    def filter(self, delta: Tensor, site: str, *, weight: Weights | None = None) -> Tensor: ...
+    @overload
+    def filter(
+        self, delta: tuple[Tensor, Tensor], site: str, *, weight: Weights | None = None
+    ) -> tuple[Tensor, Tensor]: ...
+    def filter(
+        self,
+        delta: LowRank | Tensor | tuple[Tensor, Tensor],
+        site: str,
+        *,
+        weight: Weights | None = None,
+    ) -> LowRank | Tensor | tuple[Tensor, Tensor]:
+        """The bare operation: what may be added to one parameter, in the form it came in.
+
+        Args:
+            delta: Change of the parameter **as it is stored**: dense, or factors whose product it
+                is, as a pair or as `LowRank`.
+            site: The parameter's name.
+            weight: Gives the current canonical weight; needed with `basis: current`.
+
+        Raises:
+            SpecError: An unknown site, another shape, or no weight where one is needed.
+        """
+        if isinstance(delta, tuple):
+            safe = self.filter(LowRank(*delta), site, weight=weight)
+            return safe.left, safe.right
+        flip = self._known(site) in self._transposed
+        if isinstance(delta, LowRank):
+            update = _transpose(delta) if flip else delta
+            safe = self.filter_factors(update, site, weight=weight).update
+            return _transpose(safe) if flip else safe
+        update = delta.T if flip else delta
+        self._check(site, tuple(update.shape))
+        self._follow(site, weight)
+        safe = self._protectors[site].filter_dense(update)
+        return safe.T if flip else safe
+
+    def _follow(self, key: str, weight: Weights | None) -> None:
+        if self.guard.basis != "current":
+            return
+        if weight is None:
+            raise SpecError(
+                f"guard: basis 'current' needs the weight of {key} as it stands; pass weight=, "
+                "or set basis: original."
+            )
+        self.refit(key, weight(key))
+
+    def _check(self, key: str, shape: tuple[int, ...]) -> None:
+        expected = self._shapes[self._known(key)]
+        if shape != expected:
+            raise SpecError(
+                f"guard: update of {key} has shape {shape}, its weight {expected} (output by "
+                "input features)."
+            )
+
+    def _known(self, key: str) -> str:
+        if key in self._protectors:
+            return key
+        raise SpecError(unknown_site(key, self._protectors))
+
+
+def unknown_site(key: str, known: Mapping[str, object]) -> str:
+    """One line about a site that is not there, with the nearest one that is."""
+    near = difflib.get_close_matches(key, list(known), n=1)
+    if near:
+        return f"guard: no site {key!r}; did you mean {near[0]!r}?"
+    some = ", ".join(list(known)[:3])
+    return f"guard: no site {key!r}; there are {len(known)}, such as {some}."
+
+
+def _transpose(x: LowRank) -> LowRank:
+    return LowRank(x.right.T, x.left.T)

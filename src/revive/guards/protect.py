@@ -1,0 +1,222 @@
+"""Guarding anybody's weight-changing code: a context manager, an optimizer hook, a bare filter."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from revive.errors import NumericalError, SpecError
+from revive.guards.base import Guard
+from revive.guards.fitted import FittedGuard, Weights, unknown_site
+from revive.linalg.cache import BasisCache
+
+
+@final
+class ModelGuard(FittedGuard):
+    """A guard fitted to the parameters of one model. `Guard.fit` makes it."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        model: nn.Module,
+        weights: Mapping[str, Tensor],
+        transposed: frozenset[str],
+        cache: BasisCache | None = None,
+    ) -> None:
+        super().__init__(guard, weights, transposed=transposed, cache=cache)
+        self.model = model
+
+    @staticmethod
+    def fit(
+        guard: Guard,
+        model: nn.Module,
+        sites: str | Sequence[str],
+        *,
+        transposed: bool | None = None,
+        cache: BasisCache | None = None,
+    ) -> "ModelGuard":
+        """See `Guard.fit`."""
+        flips = _sites_of(model, sites, transposed)
+        weights = {
+            name: _wide(_parameter(model, name)).T if flip else _wide(_parameter(model, name))
+            for name, flip in flips.items()
+        }
+        flipped = frozenset(name for name, flip in flips.items() if flip)
+        return ModelGuard(guard, model, weights, flipped, cache)
+
+    @contextmanager
+    def protect(self, model: nn.Module | None = None) -> Generator[None, None, None]:
+        """Filter, on exit, whatever the block did to the guarded weights.
+
+        The difference is taken in fp32 (fp64 for fp64 weights), filtered, added to the weight as
+        it was, and rounded once. If the block raises, or leaves NaN or infinity, the guarded
+        weights are put back bit for bit. Weights that are not guarded are not touched.
+
+        Args:
+            model: The model that changes; by default the one the guard was fitted to.
+
+        Raises:
+            NumericalError: The block left NaN or infinity in a guarded weight.
+            SpecError: The model lacks a guarded parameter.
+        """
+        target = self.model if model is None else model
+        before = {key: _wide(_parameter(target, key)) for key in self.keys}
+        try:
+            yield
+            after = {
+                key: self._guarded(key, old, _parameter(target, key)) for key, old in before.items()
+            }
+        except BaseException:
+            _write(target, before)
+            raise
+        _write(target, after)
+
+    def attach(self, optimizer: Optimizer) -> "Attachment":
+        """Filter every `optimizer.step()`.
+
+        The guarded weights are kept in fp32 (fp64 for fp64 weights) beside the model and rounded
+        into it after each step, so that rounding does not add up. What a step itself rounds away
+        in a half-precision parameter is the optimizer's own.
+
+        Returns:
+            A handle; `remove()` ends it, and so does leaving it as a context manager.
+
+        Raises:
+            SpecError: The optimizer holds none of the guarded parameters.
+        """
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        keys = [k for k in self.keys if id(_parameter(self.model, k)) in held]
+        if not keys:
+            raise SpecError(
+                f"guard: the optimizer holds none of the {len(self.keys)} guarded parameters "
+                f"(such as {', '.join(self.keys[:1])}); give it the model's parameters, or fit "
+                "the guard to those it has."
+            )
+        return Attachment(self, optimizer, keys)
+
+    def weight(self, key: str) -> Tensor:
+        """A guarded weight as it stands, canonical `[d_out, d_in]`, fp32 or fp64."""
+        return self.canonical(key, _wide(_parameter(self.model, key)))
+
+    def canonical(self, key: str, stored: Tensor) -> Tensor:
+        """A stored parameter as `[d_out, d_in]`."""
+        return stored.T if key in self._transposed else stored
+
+    def _guarded(self, key: str, old: Tensor, parameter: Tensor) -> Tensor:
+        if parameter.shape != old.shape:
+            raise SpecError(
+                f"guard: {key} had shape {tuple(old.shape)} and now has {tuple(parameter.shape)}."
+            )
+        delta = _wide(parameter) - old
+        if not bool(torch.isfinite(delta).all()):
+            raise NumericalError(
+                f"guarded code left NaN or infinity in {key}; the weights are as before it."
+            )
+        return old + self.filter(delta, key, weight=lambda k: self.canonical(k, old))
+
+    def _follow(self, key: str, weight: Weights | None) -> None:
+        super()._follow(key, self.weight if weight is None else weight)
+
+
+@final
+class Attachment:
+    """A guard at work on an optimizer."""
+
+    def __init__(self, guard: ModelGuard, optimizer: Optimizer, keys: Sequence[str]) -> None:
+        self._guard = guard
+        self._parameters = {key: _parameter(guard.model, key) for key in keys}
+        self._master = {key: _wide(p) for key, p in self._parameters.items()}
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+        ]
+
+    def remove(self) -> None:
+        """Stop filtering. Doing it twice is harmless."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def __enter__(self) -> "Attachment":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def _before(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        # Somebody else may have written the weight since: then that is where the step starts.
+        for key, parameter in self._parameters.items():
+            if not torch.equal(parameter.detach(), self._master[key].to(parameter.dtype)):
+                self._master[key] = _wide(parameter)
+
+    def _after(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        deltas: dict[str, Tensor] = {}
+        for key, parameter in self._parameters.items():
+            start = _wide(self._master[key].to(parameter.dtype))
+            deltas[key] = _wide(parameter) - start
+        broken = [key for key, delta in deltas.items() if not bool(torch.isfinite(delta).all())]
+        if broken:
+            self._restore()
+            raise NumericalError(
+                f"the optimizer's step left NaN or infinity in {', '.join(broken)}; the guarded "
+                "weights are as before it. A smaller learning rate usually helps."
+            )
+        for key, delta in deltas.items():
+            master = self._master[key]
+            safe = self._guard.filter(delta, key, weight=self._current)
+            self._master[key] = master + safe
+        self._restore()
+
+    def _current(self, key: str) -> Tensor:
+        return self._guard.canonical(key, self._master[key])
+
+    def _restore(self) -> None:
+        with torch.no_grad():
+            for key, parameter in self._parameters.items():
+                parameter.copy_(self._master[key])
+
+
+def _sites_of(
+    model: nn.Module, sites: str | Sequence[str], transposed: bool | None
+) -> dict[str, bool]:
+    """Parameter names, and whether each is stored `[in, out]`."""
+    if isinstance(sites, str):
+        from revive.models.family import family_of  # loads transformers; names do not need it
+
+        family = family_of(model)
+        return {site.parameter: site.transposed for site in family.sites(model, role=sites)}
+    if not sites:
+        raise SpecError("guard.sites: the list is empty; name a parameter, or give 'mlp_out'.")
+    return {n: _stored_transposed(model, n) if transposed is None else transposed for n in sites}
+
+
+def _stored_transposed(model: nn.Module, name: str) -> bool:
+    _parameter(model, name)
+    holder = model.get_submodule(name.rpartition(".")[0])
+    return type(holder).__name__ == "Conv1D"
+
+
+def _parameter(model: nn.Module, name: str) -> nn.Parameter:
+    known = dict(model.named_parameters(remove_duplicate=False))
+    if name not in known:
+        raise SpecError(unknown_site(name, known))
+    if known[name].ndim != 2:
+        raise SpecError(
+            f"guard: {name} has shape {tuple(known[name].shape)}; only matrices have the singular "
+            "directions that a guard protects."
+        )
+    return known[name]
+
+
+def _wide(x: Tensor) -> Tensor:
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return x.detach().to(dtype, copy=True)
+
+
+def _write(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for key, weight in weights.items():
+            _parameter(model, key).copy_(weight)

@@ -1,0 +1,201 @@
+"""The one least-squares solve behind the MEMIT family.
+
+MEMIT (arXiv 2210.07229, eq. 14), with a history of keys H and ENCORE's extra ridge:
+    dW = argmin ||dW K - R||^2 + tr(dW A dW^T) = R K^T (A + K K^T)^{-1},
+    A = lambda C + lambda_F I + H H^T.
+In low-rank form, with B = A^{-1} K:
+    dW = R (I + K^T B)^{-1} B^T.
+Under the guard's constraint U^T dW = 0 and dW V = 0 the same form holds with R replaced by
+(I - U U^T) R and A^{-1} by
+    N = A^{-1} - A^{-1} V (V^T A^{-1} V)^{-1} V^T A^{-1},
+which is Q (Q^T A Q)^{-1} Q^T for any orthonormal basis Q of span(V)^perp; Q is never formed.
+
+Letters: d inputs, n edits of a batch, h keys of earlier edits, k protected directions.
+Differs from the paper: nothing in the result; the [d, d] system is factorised once, not per batch.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from revive.errors import NumericalError
+from revive.linalg.basis import SpectralBasis
+from revive.linalg.cholesky import definite, factorise, grow
+from revive.linalg.lowrank import LowRank
+
+
+@dataclass(frozen=True)
+class _History:
+    """Keys since the base was factorised, in the form that Woodbury's identity wants.
+
+    Attributes:
+        keys: H, `[d, h]`.
+        solved: base^{-1} H, `[d, h]`.
+        factor: Lower Cholesky factor of I + H^T base^{-1} H, `[h, h]`.
+    """
+
+    keys: Tensor
+    solved: Tensor
+    factor: Tensor
+
+
+class NormalEquations:
+    """A = lambda C + lambda_F I + H H^T, ready to be solved with; never changed in place."""
+
+    def __init__(
+        self, second_moment: Float[Tensor, "d d"], ridge: float, *, extra_ridge: float = 0.0
+    ) -> None:
+        """Factorise the base, in fp64 on the second moment's device.
+
+        Args:
+            second_moment: C, symmetric.
+            ridge: lambda, the weight of C (`mom2_update_weight`).
+            extra_ridge: lambda_F, the weight of the identity (ENCORE).
+
+        Raises:
+            NumericalError: C holds NaN or infinity, or the sum is not positive definite beyond
+                what a small jitter mends.
+        """
+        base = ridge * second_moment.double()
+        base.diagonal().add_(extra_ridge)
+        self._factor, self._jitter = factorise(base, "the key second moment times its ridge")
+        self._history: _History | None = None
+        self._constraint: tuple[SpectralBasis, Tensor] | None = None
+
+    @property
+    def dim(self) -> int:
+        """Length d of a key."""
+        return self._factor.shape[0]
+
+    @property
+    def jitter(self) -> float:
+        """What was added to the diagonal to make the base positive definite; usually 0."""
+        return self._jitter
+
+    @property
+    def pending(self) -> int:
+        """History columns not yet folded into the base: at most d / 2."""
+        return 0 if self._history is None else self._history.keys.shape[1]
+
+    def with_history(self, keys: Float[Tensor, "d n"]) -> "NormalEquations":
+        """The equations with K K^T added to A.
+
+        Keys wait as columns (Woodbury); once there are more than d / 2, they are folded into the
+        base by one factorisation, so that time and memory stay flat in the number of edits.
+        """
+        new = self._checked(keys, "keys")
+        grown = object.__new__(NormalEquations)
+        grown._jitter = self._jitter
+        if 2 * (self.pending + new.shape[1]) > self.dim:
+            joined = new if self._history is None else torch.cat([self._history.keys, new], dim=1)
+            base = torch.addmm(self._factor @ self._factor.T, joined, joined.T)
+            grown._factor, added = factorise(base, "the history of keys")
+            grown._jitter += added
+            grown._history = grown._constraint = None
+            return grown
+        grown._factor, grown._constraint = self._factor, self._constraint
+        grown._history = _appended(self._history, new, self._base_solve(new))
+        return grown
+
+    def solve(self, columns: Float[Tensor, "d m"]) -> Float[Tensor, "d m"]:
+        """A^{-1} X, fp64."""
+        x = self._checked(columns, "columns")
+        return self._history_solve(x, self._base_solve(x))
+
+    def solve_update(self, keys: Float[Tensor, "d n"], residual: Float[Tensor, "out n"]) -> LowRank:
+        """R K^T (A + K K^T)^{-1}; column j of `left` is the residual of edit j.
+
+        Args:
+            keys: K, one column per edit.
+            residual: R, wanted change of the output on each key.
+
+        Returns:
+            An update in fp64 if an input is fp64, else in fp32.
+
+        Raises:
+            NumericalError: A key or residual holds NaN or infinity.
+        """
+        k = self._checked(keys, "keys")
+        r = self._checked(residual, "residual", like=k)
+        return _update(k, r, self.solve(k)).to(_dtype_of(keys, residual))
+
+    def constrained_update(
+        self,
+        keys: Float[Tensor, "d n"],
+        residual: Float[Tensor, "out n"],
+        basis: SpectralBasis,
+    ) -> LowRank:
+        """The minimiser of the same objective over updates with U^T dW = 0 and dW V = 0.
+
+        Ours, beyond the paper, whose filter cuts the unconstrained solution afterwards: here the
+        free directions make up for what the constraint forbids.
+
+        Raises:
+            NumericalError: A key or residual holds NaN or infinity.
+        """
+        if basis.rank == 0:
+            return self.solve_update(keys, residual)
+        k = self._checked(keys, "keys")
+        r = self._checked(residual, "residual", like=k)
+        v = basis.v.to(k.device)
+        across = self._history_solve(v, self._base_solve_of(basis, v))
+        free = self.solve(k)
+        schur = definite(v.T @ across, "the constraint on the protected inputs")
+        free = free - across @ torch.cholesky_solve(v.T @ free, schur)
+        free = free - v @ (v.T @ free)
+        allowed = basis.project_out(r, "left")
+        return _update(k, allowed, free).to(_dtype_of(keys, residual))
+
+    def _checked(self, x: Tensor, what: str, like: Tensor | None = None) -> Tensor:
+        wrong = x.ndim != 2 or (
+            x.shape[0] != self.dim if like is None else x.shape[1] != like.shape[1]
+        )
+        if wrong:
+            expected = f"[{self.dim}, n]" if like is None else f"[d_out, {like.shape[1]}]"
+            raise ValueError(f"{what} have shape {tuple(x.shape)}; expected {expected}.")
+        if not bool(torch.isfinite(x).all()):
+            raise NumericalError(
+                f"{what} of a batch hold NaN or infinity; run the model in a wider dtype."
+            )
+        return x.detach().to(self._factor)
+
+    def _base_solve(self, x: Tensor) -> Tensor:
+        return torch.cholesky_solve(x, self._factor)
+
+    def _base_solve_of(self, basis: SpectralBasis, v: Tensor) -> Tensor:
+        """Solved directions of the guard, kept while the base stays: the same ones every batch."""
+        if self._constraint is None or self._constraint[0] is not basis:
+            self._constraint = (basis, self._base_solve(v))
+        return self._constraint[1]
+
+    def _history_solve(self, x: Tensor, solved: Tensor) -> Tensor:
+        past = self._history
+        if past is None:
+            return solved
+        return solved - past.solved @ torch.cholesky_solve(past.solved.T @ x, past.factor)
+
+
+def _appended(past: _History | None, keys: Tensor, solved: Tensor) -> _History:
+    corner = keys.T @ solved
+    corner.diagonal().add_(1.0)
+    if past is None:
+        return _History(keys, solved, definite(corner, "the history of keys"))
+    return _History(
+        torch.cat([past.keys, keys], dim=1),
+        torch.cat([past.solved, solved], dim=1),
+        grow(past.factor, past.solved.T @ keys, corner),
+    )
+
+
+def _update(keys: Tensor, residual: Tensor, solved: Tensor) -> LowRank:
+    small = keys.T @ solved
+    small.diagonal().add_(1.0)
+    factor = definite(small, "the batch's system")
+    return LowRank(residual, torch.cholesky_solve(solved.T, factor))
+
+
+def _dtype_of(*inputs: Tensor) -> torch.dtype:
+    wide = any(x.dtype == torch.float64 for x in inputs)
+    return torch.float64 if wide else torch.float32

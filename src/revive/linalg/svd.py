@@ -1,0 +1,134 @@
+"""The leading singular triplets of a weight.
+
+W = sum_i s_i u_i v_i^T. The fast way diagonalises the smaller Gram matrix in fp64: all singular
+values, and the leading vectors of one side; the other side follows by u = W v / s. A Gram matrix
+squares the condition number, so its result is checked and, where it is not good enough, replaced
+by a full SVD.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from revive.errors import NumericalError
+from revive.linalg.energy import rank_for_energy
+
+Method = Literal["auto", "gram", "full"]
+
+# Below this share of s_1 the Gram matrix no longer resolves a singular value (eps^(1/2) is 1.5e-8).
+_GRAM_FLOOR = 1e-6
+# Healthy weights give 1e-13; at this residual the full SVD is worth its time.
+_GRAM_RESIDUAL = 1e-10
+
+
+@dataclass(frozen=True)
+class TopSVD:
+    """Leading singular triplets, fp64.
+
+    Attributes:
+        u: `[out, k]`, orthonormal columns.
+        s: All `min(out, in)` singular values, descending.
+        v: `[in, k]`, orthonormal columns.
+        residual: Largest of ||W v_i - s_i u_i|| and ||W^T u_i - s_i v_i|| over i <= k, as a share
+            of s_1.
+        method: How the triplets were found.
+    """
+
+    u: Float[Tensor, "out k"]
+    s: Float[Tensor, " min"]
+    v: Float[Tensor, "in k"]
+    residual: float
+    method: Literal["gram", "full"]
+
+    @property
+    def rank(self) -> int:
+        """Number k of triplets held."""
+        return self.u.shape[1]
+
+
+def top_k_svd(
+    weight: Float[Tensor, "out in"],
+    k: int | None = None,
+    *,
+    energy: float | None = None,
+    method: Method = "auto",
+) -> TopSVD:
+    """Leading singular triplets, by count or by energy.
+
+    Args:
+        weight: `[out, in]`, any floating dtype; computed in fp64 on its device.
+        k: Number of triplets.
+        energy: Share of the summed singular values instead of `k` (see `rank_for_energy`).
+        method: `gram` is fast and unchecked but for its residual; `full` is the truth; `auto`
+            takes `gram` unless its residual exceeds 1e-10 or s_k < 1e-6 s_1.
+
+    Raises:
+        NumericalError: The weight holds NaN or infinity.
+        ValueError: Not exactly one of `k` and `energy`, or `k` out of range.
+    """
+    if (k is None) == (energy is None):
+        raise ValueError("top_k_svd needs k or energy, and not both.")
+    if k is not None and not 0 <= k <= min(weight.shape):
+        raise ValueError(
+            f"k is {k}; a {tuple(weight.shape)} matrix has {min(weight.shape)} triplets."
+        )
+    if not bool(torch.isfinite(weight).all()):
+        raise NumericalError(
+            f"a weight of shape {tuple(weight.shape)} holds NaN or infinity, so it has no singular "
+            "values; reload the checkpoint, or load it in fp32 if it overflowed in half precision."
+        )
+    w = weight.detach().double()
+    if method == "full":
+        return _full(w, k, energy)
+    fast, trusted = _gram(w, k, energy)
+    if method == "gram" or (trusted and fast.residual <= _GRAM_RESIDUAL):
+        return fast
+    return _full(w, k, energy)
+
+
+def _count(s: Tensor, k: int | None, energy: float | None, shape: tuple[int, ...]) -> int:
+    if k is not None:
+        return k
+    return rank_for_energy(s, 0.0 if energy is None else energy, shape)
+
+
+def _gram(w: Tensor, k: int | None, energy: float | None) -> tuple[TopSVD, bool]:
+    """The Gram way, and whether the singular values it relies on are resolved."""
+    tall = w.shape[0] > w.shape[1]
+    values, vectors = torch.linalg.eigh(w.T @ w if tall else w @ w.T)
+    s = values.flip(0).clamp(min=0.0).sqrt()
+    count = _count(s, k, energy, tuple(w.shape))
+    # Energy 1 asks which singular values are zero: only a resolved last one can tell.
+    lowest = len(s) if energy == 1.0 else count
+    trusted = lowest == 0 or float(s[lowest - 1]) >= _GRAM_FLOOR * float(s[0])
+    small = vectors.flip(1)[:, :count].contiguous()
+    floor = torch.finfo(s.dtype).tiny
+    other = (w @ small if tall else w.T @ small) / s[:count].clamp(min=floor)
+    other = _orthonormal(other)
+    u, v = (other, small) if tall else (small, other)
+    return TopSVD(u, s, v, _residual(w, u, s, v), "gram"), trusted
+
+
+def _full(w: Tensor, k: int | None, energy: float | None) -> TopSVD:
+    u, s, vh = torch.linalg.svd(w, full_matrices=False)
+    count = _count(s, k, energy, tuple(w.shape))
+    u, v = u[:, :count].contiguous(), vh[:count].T.contiguous()
+    return TopSVD(u, s, v, _residual(w, u, s, v), "full")
+
+
+def _orthonormal(columns: Tensor) -> Tensor:
+    """Orthonormal columns nearest in order: QR with the signs of the input."""
+    q, r = torch.linalg.qr(columns)
+    return q * torch.where(r.diagonal() < 0, -1.0, 1.0)
+
+
+def _residual(w: Tensor, u: Tensor, s: Tensor, v: Tensor) -> float:
+    k = u.shape[1]
+    if k == 0 or float(s[0]) == 0.0:
+        return 0.0
+    right = (w @ v - u * s[:k]).norm(dim=0).max()
+    left = (w.T @ u - v * s[:k]).norm(dim=0).max()
+    return float(torch.maximum(left, right) / s[0])
