@@ -1,0 +1,1 @@
+"""Editor settings per model: published, calibrated, or by rule. No torch."""

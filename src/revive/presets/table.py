@@ -1,0 +1,74 @@
+"""The presets that ship with the package, and which one a model gets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from revive.errors import SpecError
+from revive.presets.facts import ModelFacts
+from revive.presets.rule import options_by_rule
+from revive.registry import did_you_mean
+
+RULE = "rule"
+_LAB = "lab"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Editor settings with their source.
+
+    Attributes:
+        name: Name of the preset, to be written as `editor.preset`.
+        source: Where the numbers come from.
+        options: Settings of the MEMIT family.
+        match: Model facts it is for.
+    """
+
+    name: str
+    source: str
+    options: Mapping[str, object]
+    match: Mapping[str, object]
+
+    def fits(self, facts: ModelFacts) -> bool:
+        """Whether it is meant for a model."""
+        return bool(self.match) and all(getattr(facts, k) == v for k, v in self.match.items())
+
+
+@cache
+def presets() -> Mapping[str, Preset]:
+    """Every preset by name."""
+    found: dict[str, Preset] = {}
+    for path in sorted(Path(__file__).resolve().parent.glob("*.yaml")):
+        data = cast("dict[str, Any]", yaml.safe_load(path.read_text(encoding="utf-8")))
+        found[path.stem] = Preset(path.stem, data["source"], data["options"], data.get("match", {}))
+    return found
+
+
+def choose(name: str | None, model: str, facts: ModelFacts) -> Preset:
+    """The preset that was asked for, else the model's, else the rule.
+
+    Args:
+        name: As in the spec: a preset, `rule`, or None.
+        model: Name of the model, as in the spec.
+        facts: The model's sizes.
+
+    Raises:
+        SpecError: There is no preset of that name.
+    """
+    table = presets()
+    known = (*table, RULE)
+    if name is not None and name not in known:
+        raise SpecError(
+            f"editor.preset: unknown preset {name!r}.{did_you_mean(name, known)} "
+            f"Known: {', '.join(known)}."
+        )
+    if name is None:
+        fitting = [p.name for p in table.values() if p.fits(facts)]
+        name = _LAB if model == _LAB else next(iter(fitting), RULE)
+    if name == RULE:
+        return Preset(RULE, "by rule, see revive/presets/rule.py", options_by_rule(facts), {})
+    return table[name]

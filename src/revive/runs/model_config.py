@@ -1,0 +1,77 @@
+"""A model's `config.json`, read without loading anything heavy."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from revive.errors import PrerequisiteError, SpecError
+
+LAB = "lab"
+_CONFIG = "config.json"
+
+
+def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
+    """The config of `lab`, of a folder, or of a hub id that is in the local cache.
+
+    Args:
+        name: As in the spec.
+        revision: Branch, tag or commit, for a hub id.
+
+    Raises:
+        SpecError: There is no such model, or its config cannot be read.
+        PrerequisiteError: The model is on the hub and not in the cache.
+    """
+    if name == LAB:
+        from revive.lab.facts import model_path
+
+        path = model_path() / _CONFIG
+        if not path.is_file():
+            raise PrerequisiteError(
+                "model.name: the lab model is not part of this installation; reinstall "
+                "revive-edit from a complete package."
+            )
+    elif Path(name).is_dir():
+        path = Path(name) / _CONFIG
+        if not path.is_file():
+            raise SpecError(
+                f"model.name: folder {name} has no config.json; name the folder of a Hugging Face "
+                "model."
+            )
+    elif Path(name).exists() or looks_like_path(name):
+        raise SpecError(f"model.name: {name} is not a folder; check the path.")
+    else:
+        path = _cached(name, revision)
+    return _parse(path)
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name can only be a folder's: hub ids have at most one slash, and inside."""
+    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
+
+
+def _cached(name: str, revision: str | None) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, _CONFIG, revision=revision)
+    except HFValidationError as error:
+        raise SpecError(
+            f"model.name: {name!r} is neither 'lab', nor a folder here, nor a hub id."
+        ) from error
+    if not isinstance(found, str):
+        raise PrerequisiteError(
+            f"model.name: {name} is no folder here and not in the local Hugging Face cache; fetch "
+            f"it first with `hf download {name}`, or name a folder."
+        )
+    return Path(found)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        value: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: not a readable config ({error}).") from error
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: not a model's config; expected a JSON object.")
+    return cast("dict[str, Any]", value)

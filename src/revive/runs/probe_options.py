@@ -1,0 +1,51 @@
+"""Settings of the built-in probes. No torch: a spec is checked with them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Count = Annotated[int, Field(ge=1)]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class EditsOptions(_Options):
+    """`edits`: measure a sample (None: all), and retention in so many groups of age."""
+
+    sample: _Count | None = None
+    age_bins: _Count = 5
+
+
+class GeneralOptions(_Options):
+    """`general`: how many facts, minimal pairs and copying tasks."""
+
+    facts: _Count = 300
+    pairs: _Count = 300
+    copies: _Count = 100
+
+
+class SpectrumOptions(_Options):
+    """`spectrum`: share of the sum of singular values that makes the dominant subspace."""
+
+    energy: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class PerplexityOptions(_Options):
+    """`perplexity`: a text file, and how much of it."""
+
+    text: str
+    characters: _Count = 200_000
+
+
+PROBE_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
+    {
+        "edits": EditsOptions,
+        "general": GeneralOptions,
+        "spectrum": SpectrumOptions,
+        "perplexity": PerplexityOptions,
+    }
+)

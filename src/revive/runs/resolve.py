@@ -1,0 +1,120 @@
+"""Fill in everything a spec leaves open, so that what a run stores says all there is to say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from revive.editors.options import OPTIONS, MemitOptions
+from revive.errors import SpecError
+from revive.presets.facts import ModelFacts, model_facts
+from revive.presets.table import choose
+from revive.runs.complaints import complaint
+from revive.runs.model_config import LAB
+from revive.runs.probe_options import PROBE_OPTIONS
+from revive.runs.schema import EditorSpec, ModelSpec, MomentsSpec, ProbeSpec, RunSpec
+
+
+def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
+    """Fill in defaults that depend on the model. Resolving twice changes nothing.
+
+    `editor.ridge` stays None where no preset knows it; a run then calibrates it on the model.
+
+    Args:
+        spec: A checked spec.
+        model_config: The model's `config.json`.
+
+    Raises:
+        SpecError: The settings do not fit the model.
+    """
+    facts = model_facts(model_config)
+    return spec.model_copy(
+        update={
+            "model": _model(spec.model),
+            "edits": spec.edits.model_copy(update={"path": _absolute(spec.edits.path)}),
+            "editor": _editor(spec, facts),
+            "probes": [_probe(probe) for probe in spec.probes],
+            "moments": _moments(spec),
+        }
+    )
+
+
+def editor_options(editor: EditorSpec, source: str = "spec") -> MemitOptions | None:
+    """The settings of a built-in editor; None for one of another package.
+
+    Raises:
+        SpecError: A setting is unknown or malformed.
+    """
+    model = OPTIONS.get(editor.name)
+    if model is None:
+        return None
+    try:
+        options = model.model_validate(editor.model_extra or {})
+    except ValidationError as error:
+        raise complaint(error, model, source, "editor") from error
+    return options if isinstance(options, MemitOptions) else None
+
+
+def probe_settings(probe: ProbeSpec, source: str = "spec", where: str = "probes") -> dict[str, Any]:
+    """A probe's settings with their defaults, as keywords of its constructor.
+
+    Raises:
+        SpecError: A setting is unknown or malformed.
+    """
+    model = PROBE_OPTIONS.get(probe.name)
+    if model is None:
+        return probe.settings()
+    try:
+        return model.model_validate(probe.model_extra or {}).model_dump()
+    except ValidationError as error:
+        raise complaint(error, model, source, where) from error
+
+
+def _model(model: ModelSpec) -> ModelSpec:
+    if model.name == LAB or not Path(model.name).is_dir():
+        return model
+    return model.model_copy(update={"name": str(Path(model.name).resolve())})
+
+
+def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
+    given = editor_options(spec.editor)
+    if given is None:
+        return spec.editor
+    preset = choose(spec.editor.preset, spec.model.name, facts)
+    settings = given.model_dump()
+    for key, value in preset.options.items():
+        if key not in given.model_fields_set or settings[key] is None:
+            settings[key] = value
+    layers: list[int] = settings["layers"]
+    if layers[-1] >= facts.blocks:
+        raise SpecError(
+            f"editor.layers: block {layers[-1]} does not exist; the model has blocks 0 to "
+            f"{facts.blocks - 1}."
+        )
+    return EditorSpec(name=spec.editor.name, preset=preset.name, **settings)
+
+
+def _probe(probe: ProbeSpec) -> ProbeSpec:
+    settings = probe_settings(probe)
+    if probe.name == "perplexity":
+        settings["text"] = _absolute(settings["text"])
+    return ProbeSpec(name=probe.name, every=probe.every, **settings)
+
+
+def _moments(spec: RunSpec) -> MomentsSpec:
+    text = spec.moments.text
+    if text is None and spec.model.name != LAB and spec.editor.name in OPTIONS:
+        raise SpecError(
+            f"moments.text: {spec.editor.name} needs ordinary text to know which keys to keep. "
+            "Name files, `moments: {text: [corpus.txt]}`, or `text: lab` for the small corpus "
+            "that comes along, which is enough to try things out."
+        )
+    resolved = LAB if text is None else text
+    if isinstance(resolved, list):
+        resolved = [_absolute(path) for path in resolved]
+    return spec.moments.model_copy(update={"text": resolved})
+
+
+def _absolute(path: str) -> str:
+    return path if path == LAB else str(Path(path).resolve())

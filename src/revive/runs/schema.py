@@ -1,0 +1,210 @@
+"""The shape of a spec: every key, its type and its default."""
+
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_Count = Annotated[int, Field(ge=1)]
+_Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Named(_Part):
+    """A part that names something from the registry and carries its settings.
+
+    Settings of built-ins are checked when a spec is read; those of other packages are theirs.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    own_keys: ClassVar[frozenset[str]] = frozenset({"name"})
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the keys that REVIVE itself reads."""
+        return {k: v for k, v in self.model_dump().items() if k not in self.own_keys}
+
+
+class ModelSpec(_Part):
+    """Which model, and how it is loaded.
+
+    Attributes:
+        name: `lab`, a folder, or a hub id.
+        dtype: Precision it is loaded in, whatever the checkpoint's is.
+        device: `auto`, `cpu`, `mps`, `cuda` or `cuda:1`.
+        device_map: Hugging Face's `device_map`, for a model that does not fit one device.
+        revision: Branch, tag or commit on the hub.
+        trust_remote_code: Whether code that comes with the model may run.
+    """
+
+    name: str
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device_map: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class EditsSpec(_Part):
+    """Which edits, in which order and batches.
+
+    Attributes:
+        path: A file, or `lab`.
+        format: A dataset's name, or `auto`.
+        limit: Use the first so many distinct edits.
+        batch_size: Edits per update.
+        order: `file`, `random`, or `clustered` by relation or subject.
+        seed: Of the order, and of the lab's stream.
+        on_conflict: Whether contradicting edits are refused, or the last one wins.
+    """
+
+    path: str
+    format: str = "auto"
+    limit: _Count | None = None
+    batch_size: _Count = 100
+    order: Literal["file", "random", "clustered"] = "file"
+    seed: int = 0
+    on_conflict: Literal["error", "last"] = "error"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class EditorSpec(_Named):
+    """Which editor; its settings stand beside the name.
+
+    Attributes:
+        name: An editor.
+        preset: Where settings that are not given come from: a preset's name, `rule`, or None for
+            the model's own.
+    """
+
+    own_keys: ClassVar[frozenset[str]] = frozenset({"name", "preset"})
+
+    name: str = "memit-seq"
+    preset: str | None = None
+
+
+class GuardSpec(_Named):
+    """Which guard; keys that a guard does not have are ignored by it, so guards can be swapped.
+
+    Attributes:
+        name: A guard; `none` writes what the editor asks.
+        energy: Share of the sum of singular values that is protected.
+        basis: Directions of the original weight, or of the weight before every batch.
+        when: Filter inside the layer loop, or the whole batch's difference at its end.
+        solve: Filter afterwards, or solve the editor's least squares under the constraint.
+        seed: Of guards that draw.
+    """
+
+    name: str = "revive"
+    energy: _Share = 0.1
+    basis: Literal["original", "current"] = "original"
+    when: Literal["layer", "batch"] = "layer"
+    solve: Literal["posthoc", "constrained"] = "posthoc"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _solve_is_per_layer(self) -> "GuardSpec":
+        if self.solve != "posthoc" and self.when == "batch":
+            raise ValueError(
+                f"solve: {self.solve} happens inside the layer loop, when: batch after it; "
+                "use when: layer"
+            )
+        return self
+
+
+class ProbeSpec(_Named):
+    """What is measured; a probe's settings stand beside its name.
+
+    Attributes:
+        name: A probe.
+        every: Measure after every so many batches; always before the first and after the last.
+    """
+
+    own_keys: ClassVar[frozenset[str]] = frozenset({"name", "every"})
+
+    every: _Count = 1
+
+
+class CheckpointSpec(_Part):
+    """When the state is saved as a whole; every batch is recorded in any case.
+
+    Attributes:
+        every: Batches between checkpoints.
+        keep: How many are kept, besides the one before the first batch.
+    """
+
+    every: _Count = 5
+    keep: _Count = 2
+
+
+class MomentsSpec(_Part):
+    """Text that key second moments are taken from.
+
+    Attributes:
+        text: Files of ordinary text, or `lab` for the lab's corpus; None is `lab` for the lab
+            model, and refused for others.
+        samples: Use at most so many passages.
+        window: Tokens per passage.
+    """
+
+    text: list[str] | Literal["lab"] | None = None
+    samples: _Count = 100_000
+    window: Annotated[int, Field(ge=2)] = 128
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_file(cls, value: object) -> object:
+        fields = cast("dict[str, object]", value) if isinstance(value, dict) else None
+        if fields is not None and isinstance(fields.get("text"), str) and fields["text"] != "lab":
+            return {**fields, "text": [fields["text"]]}
+        return value
+
+
+class RunSpec(_Part):
+    """One sequential-editing run.
+
+    Attributes:
+        model: Which model.
+        edits: Which edits.
+        editor: Which editor.
+        guard: Which guard.
+        probes: What is measured.
+        checkpoint: When the state is saved.
+        moments: Text for key second moments.
+        seed: Of everything that draws and has no seed of its own.
+        threads: CPU threads; None leaves it to torch. Part of what makes runs bit-identical.
+        label: Name of the run in a comparison.
+        role: What the run is in a comparison; the report's paragraph is written from it.
+    """
+
+    model: ModelSpec
+    edits: EditsSpec
+    editor: EditorSpec = EditorSpec()
+    guard: GuardSpec = GuardSpec()
+    probes: list[ProbeSpec] = Field(
+        default_factory=lambda: [ProbeSpec(name="edits"), ProbeSpec(name="spectrum")]
+    )
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    moments: MomentsSpec = MomentsSpec()
+    seed: int = 0
+    threads: _Count | None = None
+    label: str | None = None
+    role: Literal["baseline", "guarded", "control", "best"] | None = None

@@ -1,0 +1,128 @@
+"""A run's spec: read it, check it, fill it in, write it down. No torch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from revive import registry
+from revive.errors import SpecError
+from revive.runs.complaints import complaint
+from revive.runs.estimate import Estimate, estimate
+from revive.runs.model_config import read_model_config
+from revive.runs.overrides import apply_overrides
+from revive.runs.resolve import editor_options, probe_settings, resolve
+from revive.runs.schema import (
+    CheckpointSpec,
+    EditorSpec,
+    EditsSpec,
+    GuardSpec,
+    ModelSpec,
+    MomentsSpec,
+    ProbeSpec,
+    RunSpec,
+)
+from revive.runs.yaml_text import format_yaml, parse_yaml
+
+__all__ = [
+    "CheckpointSpec",
+    "EditorSpec",
+    "EditsSpec",
+    "Estimate",
+    "GuardSpec",
+    "ModelSpec",
+    "MomentsSpec",
+    "ProbeSpec",
+    "RunSpec",
+    "dump_spec",
+    "editor_options",
+    "estimate",
+    "load_spec",
+    "parse_spec",
+    "probe_settings",
+    "read_model_config",
+    "resolve",
+]
+
+_GUARD_KEYS = tuple(GuardSpec.model_fields)
+
+
+def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
+    """Read a spec file. Relative paths in it are relative to the working directory.
+
+    Args:
+        path: A YAML file.
+        overrides: `key.key=value`, applied before anything is checked.
+
+    Raises:
+        SpecError: The file cannot be read or the spec is wrong.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise SpecError(f"{path}: is a folder, expected a spec file (YAML).")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SpecError(f"{path}: no such file; check the path of the spec.") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text; save the file as UTF-8.") from error
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}).") from error
+    data: object = parse_yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise SpecError(
+            f"{path}: expected a mapping with at least `model` and `edits`, for example "
+            "`model: {name: lab}` and `edits: {path: lab, limit: 200}`."
+        )
+    return parse_spec(apply_overrides(cast("dict[str, Any]", data), overrides), str(path))
+
+
+def parse_spec(data: Mapping[str, object], source: str = "spec") -> RunSpec:
+    """Check plain data as a spec, down to the settings of built-in editors and probes.
+
+    Args:
+        data: What a YAML file holds.
+        source: Where it comes from, for messages.
+
+    Raises:
+        SpecError: Names the key and what to do.
+    """
+    try:
+        spec = RunSpec.model_validate(data)
+    except ValidationError as error:
+        raise complaint(error, RunSpec, source) from error
+    _known(source, "editor.name", "editors", spec.editor.name)
+    _known(source, "guard.name", "guards", spec.guard.name)
+    if spec.edits.format != "auto":
+        _known(source, "edits.format", "datasets", spec.edits.format)
+    editor_options(spec.editor, source)
+    _check_guard(spec.guard, source)
+    for number, probe in enumerate(spec.probes):
+        _known(source, f"probes.{number}.name", "probes", probe.name)
+        probe_settings(probe, source, f"probes.{number}")
+    return spec
+
+
+def dump_spec(spec: RunSpec) -> str:
+    """The spec as YAML; reading it back gives the same spec."""
+    data = spec.model_dump()
+    if spec.guard.name == "none":
+        data["guard"] = {"name": "none"}
+    return format_yaml(data)
+
+
+def _known(source: str, where: str, group: registry.Group, name: str) -> None:
+    try:
+        registry.require(group, name)
+    except SpecError as error:
+        raise SpecError(f"{source}: {where}: {error}") from error
+
+
+def _check_guard(guard: GuardSpec, source: str) -> None:
+    for key in guard.model_extra or {}:
+        if registry.is_builtin("guards", guard.name):
+            raise SpecError(
+                f"{source}: guard.{key}: unknown key {key!r}."
+                f"{registry.did_you_mean(key, _GUARD_KEYS)} Known: {', '.join(_GUARD_KEYS)}."
+            )

@@ -1,0 +1,54 @@
+"""YAML as specs need it: a key given twice is an error, and `1e-3` is a number."""
+
+import re
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from revive.errors import SpecError
+
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key!r} is given twice", key_node.start_mark
+                    )
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 wants a dot and a sign in `1.0e-3`; people write `1e-3`.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+.0123456789"))
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML.
+
+    Args:
+        text: The YAML.
+        source: Where it comes from, for messages.
+
+    Raises:
+        SpecError: It is not YAML; names the line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise SpecError(f"{source}{line}: not valid YAML ({error.problem}).") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise SpecError(f"{source}: not valid YAML ({reason}).") from error
+
+
+def format_yaml(value: object) -> str:
+    """Write plain data as YAML, keys in their order, short lists on one line."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=None)
