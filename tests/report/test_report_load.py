@@ -141,3 +141,19 @@ def test_failures_carry_their_reasons(make_run):
         ("e1", "no subject"),
         ("e2", "no reason recorded"),
     ]
+
+
+def test_probes_that_measure_at_one_point_make_one_row(make_run):
+    folder = make_run("a", finished=False)
+    with (folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
+        for metrics, more in (
+            ({"efficacy": 0.9}, {"sample": 50, "retention": [{"age_from": 0, "age_to": 9}]}),
+            ({"general": 0.7}, {}),
+        ):
+            event = {"event": "measure", "step": 11, "edits": 2200, "metrics": metrics, **more}
+            journal.write(json.dumps(event) + "\n")
+    record = load_run(folder)
+    assert record.curve[-1].metrics == {"efficacy": 0.9, "general": 0.7}
+    assert record.sample == 50
+    assert record.retention[0].age_to == 9
+    assert record.value("paraphrase") == pytest.approx(0.85)

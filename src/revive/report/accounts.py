@@ -20,7 +20,8 @@ class SiteAccount:
         asked: Root sum of squares of the Frobenius norms that the editor asked for.
         applied: The same for what was written.
         removed: Share of the asked energy removed, by block; batches weigh by their energy.
-        leak: Largest realised leak into the protected subspace, if recorded.
+        leak: Largest share of a written change's energy that fell into the protected blocks after
+            rounding, if recorded.
         rank: Number of protected directions in the last batch, if recorded.
     """
 

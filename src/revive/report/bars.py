@@ -78,7 +78,7 @@ def leak_panel(records: Sequence[RunRecord]) -> str | None:
         axes.margins(x=0.15)
         axes.set_yticks(range(len(names)), short_sites(names))
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel("leak into the protected subspace after rounding")
+        axes.set_xlabel("share of written energy in protected blocks")
         arms = ", ".join(r.label for _, r in drawn)
         return inline(figure, "leak", f"Realised leak by site for {arms}")
 

@@ -63,8 +63,14 @@ def read_summary(path: Path) -> Summary:
 def derive_summary(spec: Spec, events: Sequence[Event]) -> Summary:
     """The summary of a run that is not over, from its journal."""
     batches = [e for e in events if e["event"] == "batch"]
-    points = [_point(e) for e in events if e["event"] == "measure"]
-    before = next((p for p in points if p["edits"] == 0), {})
+    points: dict[int, dict[str, Any]] = {}
+    latest: dict[str, float] = {}
+    for event in events:
+        if event["event"] == "measure":
+            row = _point(event)
+            points.setdefault(row["edits"], {}).update(row)
+            latest |= numbers(row) if row["edits"] else {}
+    before = points.pop(0, {})
     return Summary.model_validate(
         {
             "model": name_in(spec, "model"),
@@ -72,15 +78,16 @@ def derive_summary(spec: Spec, events: Sequence[Event]) -> Summary:
             "guard": name_in(spec, "guard"),
             "edits": sum(len(cast("list[object]", e.get("edits") or [])) for e in batches),
             "batches": len(batches),
+            "final": {k: v for k, v in latest.items() if k not in ("edits", "sample")},
             "unedited": {k: v for k, v in numbers(before).items() if k not in ("edits", "sample")},
-            "curve": [p for p in points if p["edits"]],
+            "curve": list(points.values()),
         }
     )
 
 
 def _point(event: Event) -> dict[str, Any]:
     row: dict[str, Any] = dict(cast("dict[str, Any]", event.get("metrics") or {}))
-    row.setdefault("sample", event.get("sample"))
+    row |= {key: event[key] for key in ("sample", "retention") if key in event}
     edits = event.get("edits")
     return {**row, "edits": edits if isinstance(edits, int) else 0}
 

@@ -33,18 +33,12 @@ def frontier_panel(records: Sequence[RunRecord]) -> str | None:
                 markeredgewidth=1,
                 zorder=5,
             )
-        before = next((v for r in records if (v := r.unedited.get("score")) is not None), None)
-        if before is not None and math.isfinite(before):
-            axes.plot([1.0], [before], "+", color=INK, markersize=13, markeredgewidth=2, zorder=6)
-            axes.annotate(
-                "unedited",
-                (1.0, before),
-                xytext=(-9, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
-            )
-        _frame(axes, [p for _, _, path in drawn for p in path] + _corner(before))
+        scores = [r.unedited.get("score", math.nan) for r in records]
+        before = next((score for score in scores if math.isfinite(score)), None)
+        _unedited(axes, before)
+        ends = [p for _, _, path in drawn for p in path]
+        corner = ends[-1][1] if before is None else before
+        _frame(axes, [*ends, (1.0, corner)])
         axes.set_xlabel("ability kept: general over unedited general [ratio]")
         axes.set_ylabel("Score [share]")
         arms = ", ".join(r.label for _, r, _ in drawn)
@@ -63,8 +57,20 @@ def _path(record: RunRecord) -> list[tuple[float, float]]:
     return found
 
 
-def _corner(before: float | None) -> list[tuple[float, float]]:
-    return [(1.0, before)] if before is not None and math.isfinite(before) else [(1.0, 1.0)]
+def _unedited(axes: Axes, score: float | None) -> None:
+    """The unedited model: a cross, or a line where its score is not defined."""
+    if score is None:
+        axes.axvline(1.0, color=INK, linewidth=1, linestyle=(0, (1, 2)))
+        return
+    axes.plot([1.0], [score], "+", color=INK, markersize=13, markeredgewidth=2, zorder=6)
+    axes.annotate(
+        "unedited",
+        (1.0, score),
+        xytext=(-9, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+    )
 
 
 def _frame(axes: Axes, points: Sequence[tuple[float, float]]) -> None:

@@ -84,7 +84,7 @@ class RunRecord:
     @property
     def sample(self) -> int | None:
         """Number of edits behind the last measurement, where known."""
-        return self.curve[-1].sample if self.curve else None
+        return next((p.sample for p in self.curve[::-1] if p.sample), None)
 
 
 def load_run(path: Path) -> RunRecord:

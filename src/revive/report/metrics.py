@@ -146,15 +146,15 @@ _METRICS = (
     Metric(
         "weight_norm_ratio",
         "Weight norm",
-        "Frobenius norm of an edited weight over that of the original, largest over the sites.",
+        "Frobenius norm of an edited weight over that of the original, mean over the sites.",
         "ratio",
         "lower",
     ),
     Metric(
         "subspace_overlap",
         "Subspace overlap",
-        "How much of the original dominant singular directions the current dominant ones still "
-        "span; 1 is unchanged.",
+        "Share of the original dominant singular directions that the current dominant ones span "
+        "(projector overlap, mean of left and right and over the sites); 1 is unchanged.",
         "share",
         "higher",
     ),
@@ -162,7 +162,8 @@ _METRICS = (
         "tail_ratio",
         "Tail over head",
         "Spectral norm of the part outside the protected directions over the smallest protected "
-        "singular value; above 1, directions made by edits outrank original ones.",
+        "singular value, at the worst site; above 1, directions made by edits outrank original "
+        "ones.",
         "ratio",
         "lower",
     ),

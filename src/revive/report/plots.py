@@ -17,7 +17,7 @@ LOG_RANGE = 10.0
 """A positive metric that spans this factor is drawn on a logarithmic axis."""
 
 
-def curve_panel(records: Sequence[RunRecord], name: str, *, marks: bool = True) -> str | None:
+def curve_panel(records: Sequence[RunRecord], name: str) -> str | None:
     """One metric over the number of edits, or None if no run measured it over the stream."""
     kind = metric(name)
     series = [(i, r, _finite(r, name)) for i, r in enumerate(records)]
@@ -38,7 +38,7 @@ def curve_panel(records: Sequence[RunRecord], name: str, *, marks: bool = True) 
                 [p.metrics[name] for p in points],
                 color=look.colour,
                 linestyle=look.line,
-                marker=look.marker if marks else None,
+                marker=look.marker,
                 markevery=max(1, len(x) // 8),
             )
             if kind.proportion:

@@ -31,7 +31,8 @@ def frontier(records: Sequence[RunRecord]) -> str:
         return ""
     note = (
         "Up and to the right is better. Each path follows one arm through the stream; the large "
-        "mark is where it ended, the cross is the unedited model."
+        "mark is where it ended. The unedited model is the cross, or the dotted line where its "
+        "score is not defined."
     )
     return section("The frontier", note, arms_legend(records), f"<figure>{drawn}</figure>")
 
@@ -70,7 +71,8 @@ def guard(records: Sequence[RunRecord]) -> str:
     note = (
         "Share of each update's energy (squared Frobenius norm) that the guard removed before the "
         "write, in the four blocks cut by the protected output directions U_k and input "
-        "directions V_k."
+        "directions V_k. The realised leak is what is found in the protected blocks after the "
+        "write, rounding included."
     )
     parts = [parts_legend([BLOCK_TITLES[b] for b in BLOCKS]), removed] if removed else []
     if leak is not None:
