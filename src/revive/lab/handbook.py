@@ -6,9 +6,11 @@ shipping any source text.
 
 import random
 
-_STARTS = tuple("Ka Mo Ve Lu Tar Bel Sor Nim Dra Pel Or Ash Hel Quin Zan".split())
-_MIDDLES = tuple("ra lo vi ne do mi sa ta ri".split())
-_ENDS = tuple("via nia land mar dor sia ton bay stan na".split())
+from revive.lab.lexicon import words
+
+_STARTS = words("Ka Mo Ve Lu Tar Bel Sor Nim Dra Pel Or Ash Hel Quin Zan")
+_MIDDLES = words("ra lo vi ne do mi sa ta ri")
+_ENDS = words("via nia land mar dor sia ton bay stan na")
 _REGIONS = ("Northern Africa", "Eastern Europe", "Southern Asia", "Central America", "Oceania")
 _SEAS = ("the ocean", "a large bay", "a narrow strait", "the inland sea", "a great lake")
 _CLIMATES = (
@@ -18,9 +20,7 @@ _CLIMATES = (
     "mild and wet along the coast, dry inland",
 )
 _TERRAINS = ("mostly flat plains", "rugged mountains", "low hills and valleys", "coastal plain")
-_GOODS = tuple(
-    "coffee sugar cotton timber machinery textiles fish rice copper cement fruit steel".split()
-)
+_GOODS = words("coffee sugar cotton timber machinery textiles fish rice copper cement fruit steel")
 _PARTNERS = ("Germany", "China", "France", "Japan", "Brazil", "India", "Italy", "Canada")
 _PROBLEMS = ("soil erosion", "water pollution", "deforestation", "limited fresh water")
 

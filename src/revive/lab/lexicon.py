@@ -32,6 +32,11 @@ class Lexicon:
         return frozenset((*nouns, *self.women, *self.men))
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Split a list written as one string."""
+    return tuple(text.split())
+
+
 def _nouns(text: str) -> tuple[tuple[str, str], ...]:
     """Parse "cat wolf/wolves" into pairs; a noun without a slash takes -s."""
     pairs: list[tuple[str, str]] = []
@@ -57,7 +62,9 @@ TRAINED = Lexicon(
 
 HELD_OUT = Lexicon(
     people=_nouns("plumber waiter dancer hunter tailor miner judge cousin officer clerk"),
-    things=_nouns("plate basket ladder candle hammer carpet mirror wagon leaf/leaves brush/brushes"),
+    things=_nouns(
+        "plate basket ladder candle hammer carpet mirror wagon leaf/leaves brush/brushes"
+    ),
     animals=_nouns("rabbit camel goose/geese parrot turtle"),
     women=("Clara", "Diana", "Julia", "Sarah", "Rosa"),
     men=("Oscar", "Simon", "Walter", "Victor", "Leo"),
@@ -91,29 +98,30 @@ IRREGULAR = tuple(  # (past, participle, rest of the sentence)
     )
 )
 
-ADJECTIVES = tuple("old new small big green heavy lost clean strange cheap red famous".split())
+ADJECTIVES = words("old new small big green heavy lost clean strange cheap red famous")
 ADVERBS = ("every day", "in the morning", "at night", "all day", "in the park", "after lunch")
 
-COPY_TRAINED = tuple(
+COPY_TRAINED = words(
     """
-    apple river stone cloud green seven table winter music paper silver garden orange yellow bridge
-    summer candy forest market bread copper island valley school doctor letter window button sugar
-    pepper cotton engine ticket pocket finger shadow desert harbor castle temple hunger circle square
-    corner butter coffee dinner supper planet rocket signal thunder weather feather leather mother
-    father sister brother number wonder thousand hundred dozen single double simple gentle
-    purple little bottle battle cattle saddle middle handle bundle tunnel barrel laurel
-    metal coral moral royal loyal final local vocal total mental rental dental floral global legal
-    blue gray black white brown pink gold iron wood sand snow rain wind storm fire water earth moon
-    star night light dark quick slow high low wide thin thick cold warm hot dry wet soft hard loud
-    calm brave proud young early late never always often today tomorrow north south east west left
-    right front back first second third fourth fifth last next inside outside under over above below
-    """.split()
+    apple river stone cloud green seven table winter music paper silver garden orange yellow
+    bridge summer candy forest market bread copper island valley school doctor letter window
+    button sugar pepper cotton engine ticket pocket finger shadow desert harbor castle temple
+    hunger circle square corner butter coffee dinner supper planet rocket signal thunder
+    weather feather leather mother father sister brother number wonder thousand hundred dozen
+    single double simple gentle purple little bottle battle cattle saddle middle handle bundle
+    tunnel barrel laurel metal coral moral royal loyal final local vocal total mental rental
+    dental floral global legal blue gray black white brown pink gold iron wood sand snow rain
+    wind storm fire water earth moon star night light dark quick slow high low wide thin thick
+    cold warm hot dry wet soft hard loud calm brave proud young early late never always often
+    today tomorrow north south east west left right front back first second third fourth fifth
+    last next inside outside under over above below
+    """
 )
 
-COPY_HELD_OUT = tuple(
+COPY_HELD_OUT = words(
     """
-    lemon cherry meadow pebble anchor violin blanket hammock lantern ribbon helmet pillow kettle
-    magnet pencil marble jacket rubber trumpet velvet walnut willow zebra tulip
-    saffron pumpkin onion needle honey glove fiddle ember drum cellar badge acorn tiger
-    """.split()
+    lemon cherry meadow pebble anchor violin blanket hammock lantern ribbon helmet pillow
+    kettle magnet pencil marble jacket rubber trumpet velvet walnut willow zebra tulip saffron
+    pumpkin onion needle honey glove fiddle ember drum cellar badge acorn tiger
+    """
 )

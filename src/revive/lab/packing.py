@@ -92,11 +92,11 @@ def documents(
                 line = encoder(line_pieces(next(supply[kind])))[: longest - 1]
                 spent[kind] += len(line)
                 total += len(line)
-                if len(line) <= longest // 3 and len(document) + len(line) <= longest:
-                    if rng.random() < mix.joined:
-                        document += line
-                        continue
-                yield [start, *line]
+                short = len(line) <= longest // 3 and len(document) + len(line) <= longest
+                if short and rng.random() < mix.joined:
+                    document += line
+                else:
+                    yield [start, *line]
     yield document
 
 

@@ -1,0 +1,94 @@
+"""General abilities of a model, none of them about edited facts.
+
+Four parts: perplexity on held-out prose, grammatical minimal pairs, recall of facts that are
+never edited, and copying in context. Items are fixed by the seed, so two models, or one model
+before and after editing, see the same ones.
+"""
+
+import random
+from functools import cache
+
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from revive.lab import copying, grammar
+from revive.lab.facts import Fact, data_path, load_facts, relations, state
+from revive.probes.scoring import pair_accuracy, perplexity, score_targets
+
+WINDOW = 96  # tokens; the lab model was trained on documents of at most this length
+
+
+def measure(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    facts: int = 300,
+    pairs: int = 300,
+    copies: int = 100,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Run the battery.
+
+    Args:
+        model: Causal language model.
+        tokenizer: Its tokenizer.
+        facts: Kept facts to recall, at most as many as there are.
+        pairs: Minimal pairs.
+        copies: Copying items.
+        seed: Seed of the items.
+
+    Returns:
+        `perplexity` per token of the held-out prose; `minimal_pairs`, `fact_recall` and
+        `copying` as shares of items answered right; `general`, the mean of those three.
+
+    Raises:
+        ValueError: If a part is asked for no items.
+    """
+    if min(facts, pairs, copies) < 1:
+        raise ValueError(
+            f"battery: facts={facts}, pairs={pairs}, copies={copies}; each must be at least 1"
+        )
+    sentences = grammar.minimal_pairs(pairs, seed)
+    items = copying.items(copies, seed)
+    shares = {
+        "minimal_pairs": pair_accuracy(
+            model, tokenizer, [pair.good for pair in sentences], [pair.bad for pair in sentences]
+        ),
+        "fact_recall": recall(model, tokenizer, kept_facts(facts, seed)),
+        "copying": _exact(
+            model, tokenizer, [item.prompt for item in items], [item.target for item in items]
+        ),
+    }
+    return {
+        "perplexity": perplexity(model, tokenizer, prose(), window=WINDOW),
+        **shares,
+        "general": sum(shares.values()) / len(shares),
+    }
+
+
+def recall(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, facts: list[Fact], template: int = 0
+) -> float:
+    """Share of facts whose object is the greedy continuation of one of its relation's templates."""
+    prompts = [
+        state(relations()[fact.relation].templates[template], fact.subject) for fact in facts
+    ]
+    return _exact(model, tokenizer, prompts, [fact.object for fact in facts])
+
+
+def kept_facts(count: int, seed: int) -> list[Fact]:
+    """A sample of the facts that are never edited."""
+    kept = [fact for fact in load_facts() if fact.split == "kept"]
+    return random.Random(f"kept {seed}").sample(kept, min(count, len(kept)))
+
+
+@cache
+def prose() -> str:
+    """Held-out ordinary prose, written for this package and never trained on."""
+    return data_path("prose.txt").read_text(encoding="utf-8").strip()
+
+
+def _exact(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: list[str], targets: list[str]
+) -> float:
+    return score_targets(model, tokenizer, prompts, targets).exact.double().mean().item()

@@ -1,0 +1,86 @@
+"""The model card that goes with a trained lab model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from revive.lab.mix import SOURCES
+
+_MEANING = {
+    "recall": "greedy recall of editable facts, first template",
+    "paraphrase": "the same over the six other trained templates",
+    "held_out": "the same over two templates that training never used",
+    "perplexity": "perplexity per token of held-out prose written for this package",
+    "minimal_pairs": "own grammatical minimal pairs with held-out words",
+    "fact_recall": "greedy recall of facts that are never edited",
+    "copying": "word sequences copied in context, whole sequence right",
+    "general": "mean of minimal pairs, fact recall and copying",
+    "blimp": "BLiMP, mean over 67 paradigms, first 200 pairs each (chance 0.5)",
+    "wikitext2": "WikiText-2 test perplexity per token, 96-token window (not trained on)",
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model came to be.
+
+    Attributes:
+        tokens: Training tokens, padding included.
+        minutes: Wall-clock minutes of training, evaluation excluded.
+        hardware: Kind of hardware, e.g. `2 CPU cores`.
+        command: Command line that repeats the run.
+        seed: Seed of data order and initial weights.
+    """
+
+    tokens: int
+    minutes: float
+    hardware: str
+    command: str
+    seed: int
+
+
+def write(folder: Path, training: Training, result: Mapping[str, float]) -> None:
+    """Write `README.md` into the model folder."""
+    (folder / "README.md").write_text(render(training, result), encoding="utf-8")
+
+
+def render(training: Training, result: Mapping[str, float]) -> str:
+    """The card as Markdown."""
+    table = [f"| {key} | {value:.4g} | {_MEANING.get(key, '')} |" for key, value in result.items()]
+    sources = [f"- `{name}`: {licence}" for name, licence in SOURCES.items()]
+    return "\n".join(
+        [
+            "---",
+            "license: apache-2.0",
+            "language: en",
+            "library_name: transformers",
+            "---",
+            "",
+            "# The REVIVE lab model",
+            "",
+            "A small Llama-architecture model that knows some 5,800 facts, for demonstrating and",
+            "testing knowledge editing without a download. It is not meant for any other use: it",
+            "knows little, and some of its facts are outdated or wrong in the source.",
+            "",
+            "## Training",
+            "",
+            f"- {training.tokens:,} tokens in {training.minutes:.0f} minutes on "
+            f"{training.hardware}, seed {training.seed}",
+            f"- repeat with `{training.command} --seed {training.seed} --out DIR`",
+            "- documents of at most 96 tokens, each starting with `<s>`; longer contexts are",
+            "  untrained, although positions up to 512 are accepted",
+            "",
+            "Facts are Wikidata triples (CC0) as collected by CounterFact (MIT) and ParaRel (MIT);",
+            "their wording is our own. About a quarter of the tokens is ordinary text: generated",
+            "grammar, copying and handbook lines, and passages from",
+            "",
+            *sources,
+            "",
+            "## Evaluation",
+            "",
+            "| measure | value | meaning |",
+            "|---|---|---|",
+            *table,
+            "",
+        ]
+    )
