@@ -97,7 +97,7 @@ def batch_event(step: int, ids: Sequence[str], *, guarded: bool, failed: Sequenc
     seconds = {"targets": 2.0, "keys": 0.4, "solve": 0.3, "guard": 0.05, "write": 0.02, "probe": 1}
     return {
         "event": "batch",
-        "time": "2030-01-01T00:00:00Z",
+        "time": 0.0,
         "step": step,
         "schema": 1,
         "edits": list(ids),
@@ -136,8 +136,8 @@ def folder_maker(root: Path) -> MakeRun:
         (folder / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
         curve = _curve(final, edits, points)
         size = edits // points
-        events: list[Any] = [{"event": "start", "time": "t", "step": 0, "schema": 1}]
-        head = {"time": "t", "schema": 1}
+        events: list[Any] = [{"event": "start", "time": 0.0, "step": 0, "schema": 1}]
+        head = {"time": 0.0, "schema": 1}
         events.append({"event": "measure", "step": 0, "edits": 0, "metrics": unedited, **head})
         for step, row in enumerate(curve, start=1):
             ids = [f"edit-{step}-{i}" for i in range(size)]

@@ -26,6 +26,8 @@ def test_plain_lines_come_every_few_seconds(clock):
             clock[0] = float(second)
             shown.update("memit", edits=10 * second, efficacy=0.987, phase="keys")
         shown.finish("memit")
+        shown.update("memit", phase="again")
+        shown.finish("memit")
     lines = out.file.getvalue().splitlines()
     assert len(lines) == 4
     assert lines[1] == "memit: 50/1,000 edits, eff 0.99, 10/s, 1:35 left, keys"

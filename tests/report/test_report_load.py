@@ -95,11 +95,13 @@ def test_a_broken_line_inside_is_refused(make_run):
 
 
 def test_a_rollback_undoes_later_batches(make_run):
-    folder = make_run("a", finished=False)
+    folder = make_run("a")
     with (folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
-        journal.write(json.dumps({"event": "rollback", "step": 10, "to": 3, "schema": 1}) + "\n")
+        journal.write(
+            json.dumps({"event": "rollback", "step": 3, "to": 3, "time": 0, "schema": 1}) + "\n"
+        )
     record = load_run(folder)
-    assert (record.edits, record.batches) == (600, 3)
+    assert (record.edits, record.batches, record.finished) == (600, 3, False)
     assert record.curve[-1].edits == 600
 
 
@@ -111,6 +113,7 @@ def test_a_run_without_a_summary_is_read_from_its_journal(make_run):
     assert record.value("efficacy") == pytest.approx(0.97)
     assert record.sample == 300
     assert record.seconds["targets"] == 20.0
+    assert record.value("seconds") == pytest.approx(37.7)
 
 
 def test_non_finite_numbers_are_numbers(make_run):
@@ -150,7 +153,16 @@ def test_probes_that_measure_at_one_point_make_one_row(make_run):
             ({"efficacy": 0.9}, {"sample": 50, "retention": [{"age_from": 0, "age_to": 9}]}),
             ({"general": 0.7}, {}),
         ):
-            event = {"event": "measure", "step": 11, "edits": 2200, "metrics": metrics, **more}
+            event = {
+                "event": "measure",
+                "step": 11,
+                "edits": 2200,
+                "metrics": metrics,
+                "schema": 1,
+                "time": 0,
+                "sample": None,
+                **more,
+            }
             journal.write(json.dumps(event) + "\n")
     record = load_run(folder)
     assert record.curve[-1].metrics == {"efficacy": 0.9, "general": 0.7}

@@ -116,6 +116,8 @@ class RunProgress:
             phase: What is going on now.
         """
         arm, now = self._arms[label], time.monotonic()
+        if arm.stopped is not None:
+            return
         if arm.origin is None and edits is not None:
             arm.origin = (edits, now)
         arm.edits = arm.edits if edits is None else edits
@@ -125,8 +127,10 @@ class RunProgress:
         self._show(label, now, force=False)
 
     def finish(self, label: str) -> None:
-        """Stop an arm's clock and show its last state."""
+        """Stop an arm's clock and show its last state; later news of it are ignored."""
         arm, now = self._arms[label], time.monotonic()
+        if arm.stopped is not None:
+            return
         arm.stopped, arm.phase = now, "done"
         self._show(label, now, force=True)
 

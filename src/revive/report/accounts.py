@@ -102,10 +102,14 @@ def failures(events: Iterable[Event]) -> tuple[Failure, ...]:
 
 
 def phase_seconds(events: Iterable[Event]) -> dict[str, float]:
-    """Seconds by phase, added up over the batches."""
+    """Seconds by phase, added up over batches and measurements."""
     total: dict[str, float] = {}
     for event in events:
+        spent: dict[str, float] = {}
         if event["event"] == "batch":
-            for phase, seconds in numbers(event.get("seconds")).items():
-                total[phase] = total.get(phase, 0.0) + _finite(seconds)
+            spent = numbers(event.get("seconds"))
+        elif event["event"] == "measure":
+            spent = numbers({"probe": event.get("seconds")})
+        for phase, seconds in spent.items():
+            total[phase] = total.get(phase, 0.0) + _finite(seconds)
     return total

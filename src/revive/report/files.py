@@ -87,7 +87,7 @@ def derive_summary(spec: Spec, events: Sequence[Event]) -> Summary:
 
 def _point(event: Event) -> dict[str, Any]:
     row: dict[str, Any] = dict(cast("dict[str, Any]", event.get("metrics") or {}))
-    row |= {key: event[key] for key in ("sample", "retention") if key in event}
+    row |= {key: event[key] for key in ("sample", "retention") if event.get(key)}
     edits = event.get("edits")
     return {**row, "edits": edits if isinstance(edits, int) else 0}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from revive.errors import SpecError
 from revive.report.accounts import Failure, SiteAccount, failures, phase_seconds, site_accounts
-from revive.report.events import read_events
+from revive.report.events import read_events, rolled_back
 from revive.report.files import (
     check_folder,
     derive_summary,
@@ -96,13 +96,14 @@ def load_run(path: Path) -> RunRecord:
     check_folder(path)
     spec = read_spec(path / "spec.yaml")
     events = read_events(path / "journal.jsonl")
-    finished = (path / "summary.json").is_file()
+    finished = (path / "summary.json").is_file() and not rolled_back(events)
     summary = read_summary(path / "summary.json") if finished else derive_summary(spec, events)
     stream = section_of(spec, "edits")
     curve = tuple(sorted(summary.curve, key=lambda p: p.edits))
     last = curve[-1].metrics if curve else {}
     retention = summary.retention or next((p.retention for p in curve[::-1] if p.retention), ())
-    seconds = {**phase_seconds(events), **summary.seconds}
+    phases = phase_seconds(events)
+    seconds = {**({"total": sum(phases.values())} if phases else {}), **phases, **summary.seconds}
     guard = summary.guard or "none"
     editor = summary.editor or name_in(spec, "editor")
     unguarded = guard in UNGUARDED
