@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revive.data.edits import Edit
@@ -16,6 +16,7 @@ def stream(count: int, relations: int = 3) -> list[Edit]:
 
 
 @given(st.integers(0, 60), st.sampled_from(ORDERS), st.integers(0, 10**9))
+@settings(deadline=None)
 def test_every_order_is_a_permutation_that_the_seed_alone_decides(
     count: int, order: Order, seed: int
 ):
@@ -41,6 +42,7 @@ def test_seeds_differ():
 
 
 @given(st.integers(1, 60), st.integers(1, 7), st.integers(0, 100))
+@settings(deadline=None)
 def test_clusters_are_in_a_row(count: int, relations: int, seed: int):
     ordered = order_edits(stream(count, relations), "clustered", seed)
     changes = sum(a.relation != b.relation for a, b in itertools.pairwise(ordered))
@@ -59,6 +61,7 @@ def test_an_unknown_order_is_refused():
 
 
 @given(st.integers(0, 50), st.integers(1, 60))
+@settings(deadline=None)
 def test_batches_cut_the_stream(count: int, size: int):
     edits = stream(count)
     cut = batches(edits, size)

@@ -71,6 +71,8 @@ def test_one_id_twice_is_refused(tmp_path: Path):
         ({"subject": "twitter"}, "other upper and lower case"),
         ({"prompt": "{} and {} are"}, "holds {} 2 times"),
         ({"subject": "{}"}, "subject '{}' holds {}"),
+        ({"target_new": "half \ud83d"}, "half a character"),
+        ({"paraphrases": ["\udfff"]}, "half a character"),
         ({"target_new": 1997}, "target_new must be text, got a number"),
         ({"prompt": ["x"]}, "prompt must be text, got a list"),
         ({"subject": True}, "subject must be text, got true or false"),

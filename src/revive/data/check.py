@@ -24,6 +24,8 @@ def check_edit(edit: Edit, where: str) -> Edit:
     for key in ("prompt", "subject", "target_new"):
         if not getattr(edit, key):
             raise SpecError(f"{where}: {key} is empty; every edit needs it.")
+    if not _is_text(edit):
+        raise SpecError(f"{where}: holds half a character (a lone surrogate); replace it.")
     if "{}" in edit.subject:
         raise SpecError(f"{where}: subject {edit.subject!r} holds {{}}, which stands for it.")
     places = edit.prompt.count("{}")
@@ -40,3 +42,14 @@ def check_edit(edit: Edit, where: str) -> Edit:
             + "; write it there exactly, or put {} in its place."
         )
     return edit
+
+
+def _is_text(edit: Edit) -> bool:
+    """JSON can spell halves of characters, which no tokenizer and no UTF-8 file takes."""
+    neighbors = (text for n in edit.neighborhood for text in (n.prompt, n.target))
+    known = (edit.prompt, edit.subject, edit.target_new, edit.target_true or "", edit.id)
+    try:
+        "".join((*known, *edit.paraphrases, *neighbors)).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

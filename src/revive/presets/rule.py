@@ -24,8 +24,9 @@ _LONG_STATES = frozenset({"gpt2", "gptj", "gpt_neox"})
 def layers_by_rule(facts: ModelFacts) -> list[int]:
     """Blocks to edit, by fraction of depth."""
     low, high = _GPT2_DEPTH if facts.model_type == "gpt2" else _DEPTH
-    first = round(low * facts.blocks)
-    last = max(round(high * facts.blocks), min(first + _LEAST - 1, facts.blocks - 2), first)
+    deepest = max(0, facts.blocks - 2)
+    first = min(round(low * facts.blocks), deepest)
+    last = min(max(round(high * facts.blocks), first + _LEAST - 1), deepest)
     return list(range(first, last + 1))
 
 

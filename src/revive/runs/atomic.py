@@ -1,0 +1,85 @@
+"""Files that are there whole or not at all."""
+
+import errno
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from revive.errors import PrerequisiteError
+
+_MARK = ".partial"
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[Path, None, None]:
+    """A path beside `path` to write to; takes its place once written and flushed to disk.
+
+    A failure leaves `path` as it was and nothing beside it. A kill may leave the partial file,
+    which `remove_partials` clears.
+
+    Raises:
+        PrerequisiteError: The disk is full.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        _flush(partial)
+        partial.replace(path)
+        _flush(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if is_disk_full(error):
+            raise disk_full(path) from error
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as a whole.
+
+    Raises:
+        PrerequisiteError: The disk is full.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file as a whole.
+
+    Raises:
+        PrerequisiteError: The disk is full.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def remove_partials(folder: Path) -> None:
+    """Clear what a killed process left half written. Only for whoever holds the folder's lock."""
+    for partial in folder.glob(f".*{_MARK}"):
+        partial.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a failure, in whatever library's clothes, means that no space is left."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_SPACE
+    return any(f"os error {code}" in str(error) for code in _NO_SPACE)
+
+
+def disk_full(path: Path) -> PrerequisiteError:
+    """What to tell a user whose disk is full."""
+    return PrerequisiteError(
+        f"{path}: no space left on the disk. Free some; what is recorded so far is intact, and "
+        "'revive resume' goes on from there."
+    )
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

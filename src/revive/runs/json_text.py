@@ -1,0 +1,43 @@
+"""JSON that keeps numbers which are not finite: as "NaN", "Infinity" and "-Infinity".
+
+JSON has no such numbers. A library that writes null instead makes a resumed run differ from an
+undisturbed one, and the runs studied here are exactly those that produce them.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+_NAMES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Encode plain data.
+
+    Raises:
+        TypeError: Something in it is not plain data.
+    """
+    return json.dumps(named(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def named(value: object) -> object:
+    """The same data with non-finite numbers as their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {k: named(v) for k, v in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [named(v) for v in cast("list[object]", value)]
+    return value
+
+
+def numbers(value: Any) -> Any:
+    """The same data with names of non-finite numbers as numbers. Only where all leaves are."""
+    if isinstance(value, str):
+        return _NAMES.get(value, value)
+    if isinstance(value, dict):
+        return {k: numbers(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [numbers(v) for v in cast("list[Any]", value)]
+    return value

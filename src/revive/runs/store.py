@@ -1,0 +1,189 @@
+"""The run folder: the truth about a run. No torch until a tensor is read or written."""
+
+import json
+import logging
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from revive.errors import SpecError
+from revive.runs.atomic import remove_partials, write_text
+from revive.runs.json_text import to_json
+from revive.runs.lock import is_locked, locked
+from revive.runs.tensors import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["RunFolder", "load_tensors", "save_tensors"]
+
+_LOG = logging.getLogger(__name__)
+_LOCK = ".lock"
+_SUFFIX = ".safetensors"
+
+
+class RunFolder:
+    """A run's folder; every file in it appears whole or not at all.
+
+    Attributes:
+        path: The folder.
+        spec: The resolved spec.
+        env: Versions, hardware, model fingerprint.
+        journal: What happened.
+        summary: Results, once the run is over.
+        report: The page.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Use `create` or `open`."""
+        self.path = path
+        self.spec = path / "spec.yaml"
+        self.env = path / "env.json"
+        self.journal = path / "journal.jsonl"
+        self.summary = path / "summary.json"
+        self.report = path / "report"
+        self._updates = path / "updates"
+        self._checkpoints = path / "checkpoints"
+
+    @classmethod
+    def create(cls, path: str | Path) -> "RunFolder":
+        """Make a folder for a new run.
+
+        Raises:
+            SpecError: There is something already.
+        """
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise SpecError(f"{path}: is a file; choose another --out.")
+        if (path / "spec.yaml").exists():
+            raise SpecError(
+                f"{path}: holds a run already; continue it with 'revive resume {path}', or choose "
+                "another --out."
+            )
+        if path.exists() and any(p.name != _LOCK for p in path.iterdir()):
+            raise SpecError(f"{path}: is not empty; choose another --out.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpecError(
+                f"{path}: cannot be made ({error.strerror}); choose another --out."
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """An existing run.
+
+        Raises:
+            SpecError: There is none.
+        """
+        path = Path(path)
+        folder = cls(path)
+        if not folder.spec.is_file():
+            what = "is no run folder (it has no spec.yaml)" if path.is_dir() else "no such folder"
+            raise SpecError(f"{path}: {what}; name a folder that 'revive run' wrote.")
+        return folder
+
+    @contextmanager
+    def lock(self) -> Generator[None, None, None]:
+        """Keep other writers out, and clear what a killed one left half written.
+
+        Raises:
+            SpecError: Another process is writing.
+        """
+        with locked(self.path / _LOCK):
+            for folder in (self.path, self._updates, self._checkpoints):
+                remove_partials(folder)
+            yield
+
+    def locked(self) -> bool:
+        """Whether a process is writing."""
+        return is_locked(self.path / _LOCK)
+
+    def write_spec(self, text: str) -> None:
+        """Store the resolved spec."""
+        write_text(self.spec, text)
+
+    def write_env(self, env: Mapping[str, object]) -> None:
+        """Store what the run ran on."""
+        write_text(self.env, to_json(env, indent=2) + "\n")
+
+    def read_env(self) -> dict[str, Any]:
+        """What the run ran on; empty if that was never stored.
+
+        Raises:
+            SpecError: The file is damaged.
+        """
+        if not self.env.exists():
+            return {}
+        try:
+            value: object = json.loads(self.env.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SpecError(f"{self.env}: is damaged ({error}); restore or delete it.") from error
+        return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+    def write_summary(self, summary: Mapping[str, object]) -> None:
+        """Store the results."""
+        write_text(self.summary, to_json(summary, indent=2) + "\n")
+
+    def save_update(self, step: int, tensors: "Mapping[str, Tensor]") -> None:
+        """Store what a batch wrote; counts once the journal says so.
+
+        Raises:
+            PrerequisiteError: The disk is full.
+        """
+        save_tensors(_numbered(self._updates, step), tensors)
+
+    def load_update(self, step: int) -> "dict[str, Tensor]":
+        """What a batch wrote.
+
+        Raises:
+            SpecError: The file is missing or damaged.
+        """
+        return load_tensors(_numbered(self._updates, step))
+
+    def save_checkpoint(self, step: int, tensors: "Mapping[str, Tensor]", *, keep: int = 2) -> None:
+        """Store the state after a batch, then drop all but the newest and that of step 0.
+
+        Raises:
+            PrerequisiteError: The disk is full; older checkpoints are still there.
+        """
+        save_tensors(_numbered(self._checkpoints, step), tensors)
+        for old in [s for s in self.checkpoints() if 0 < s < step][: -(keep - 1) or None]:
+            _numbered(self._checkpoints, old).unlink(missing_ok=True)
+
+    def load_checkpoint(self, step: int) -> "dict[str, Tensor]":
+        """The state after a batch.
+
+        Raises:
+            SpecError: The file is missing or damaged.
+        """
+        return load_tensors(_numbered(self._checkpoints, step))
+
+    def checkpoints(self) -> list[int]:
+        """Steps with a checkpoint, ascending."""
+        return _steps(self._checkpoints)
+
+    def drop_checkpoints_from(self, step: int) -> None:
+        """Forget the state after `step` and later ones; updates can rebuild it."""
+        for saved in self.checkpoints():
+            if saved >= step:
+                _numbered(self._checkpoints, saved).unlink(missing_ok=True)
+
+    def drop_after(self, step: int) -> None:
+        """Forget updates, states and results after a step."""
+        self.drop_checkpoints_from(step + 1)
+        for saved in _steps(self._updates):
+            if saved > step:
+                _numbered(self._updates, saved).unlink(missing_ok=True)
+        self.summary.unlink(missing_ok=True)
+
+
+def _numbered(folder: Path, step: int) -> Path:
+    return folder / f"{step:06d}{_SUFFIX}"
+
+
+def _steps(folder: Path) -> list[int]:
+    names = (p.name.removesuffix(_SUFFIX) for p in folder.glob(f"*{_SUFFIX}"))
+    return sorted(int(name) for name in names if name.isdigit())
