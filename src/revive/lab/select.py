@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from revive.lab.facts import Fact, data_path, relations
@@ -48,7 +48,7 @@ def read_triples(path: Path) -> set[Triple]:
     return triples
 
 
-def select(triples: Iterable[Triple], cap: int) -> list[Fact]:
+def select(triples: Collection[Triple], cap: int) -> list[Fact]:
     """Choose unambiguous facts in groups of `_MIN_GROUP` to `cap` and split them.
 
     Args:
@@ -78,7 +78,7 @@ def select(triples: Iterable[Triple], cap: int) -> list[Fact]:
     ]
 
 
-def _groups(triples: Iterable[Triple], cap: int) -> dict[tuple[str, str], list[str]]:
+def _groups(triples: Collection[Triple], cap: int) -> dict[tuple[str, str], list[str]]:
     answers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for relation, subject, target in triples:
         answers[relation, subject.casefold()].add(target)

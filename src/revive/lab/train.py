@@ -8,6 +8,7 @@ import argparse
 import json
 import logging
 import os
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def _prepare(options: Options) -> tuple[PreTrainedTokenizerFast, packing.Rows]:
     for kind in ("handbook", "grammar", "copying"):
         supply = mix.skill_lines(kind, options.seed)
         lines += [next(supply) for _ in range(1500)]
-    for pieces in mix.fact_passes(facts, 4, mix.random.Random("tokenizer facts")):
+    for pieces in mix.fact_passes(facts, 4, random.Random("tokenizer facts")):
         lines.append("".join(text for text, _ in pieces))
     coder = tokenizer.build(facts, lines)
     stream = packing.documents(

@@ -70,7 +70,7 @@ def score_targets(
     starts = [len(ids) for ids in _encode(tokenizer, [prompt.rstrip() for prompt in prompts])]
     sequences = _encode(tokenizer, whole)
     for prompt, target, start, ids in zip(prompts, targets, starts, sequences, strict=True):
-        if not 0 < start < len(ids):
+        if not target.strip() or not 0 < start < len(ids):
             raise ValueError(
                 f"score_targets: target {target!r} after prompt {prompt!r} has no tokens that "
                 "can be scored; give a non-empty prompt and target"
