@@ -47,6 +47,7 @@ class _Builtin:
 
 
 _REVIVE = "arXiv:2601.11042"
+_CONTROL = f"ours, a control for {_REVIVE}"
 _CONTROLS = "revive.guards.controls"
 
 _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
@@ -64,29 +65,36 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
             ),
         },
         "guards": {
-            "none": _Builtin(f"{_CONTROLS}:NoGuard", "writes what the editor asks"),
+            "none": _Builtin(
+                f"{_CONTROLS}:NoGuard",
+                "every update is written as the editor proposed it",
+                _CONTROL,
+            ),
             "revive": _Builtin(
                 "revive.guards.revive:Revive",
-                "removes what touches the dominant singular directions on either side",
+                "no update touches the dominant singular directions of the weight",
                 _REVIVE,
             ),
             "random-subspace": _Builtin(
                 f"{_CONTROLS}:RandomSubspace",
-                "control: protects as many random directions",
+                "as many protected directions as REVIVE, but random ones",
+                _CONTROL,
             ),
             "bottom-subspace": _Builtin(
                 f"{_CONTROLS}:BottomSubspace",
-                "control: protects as many directions of least singular value",
+                "as many protected directions as REVIVE, but the least ones",
+                _CONTROL,
             ),
             "norm-matched": _Builtin(
                 f"{_CONTROLS}:NormMatched",
-                "control: shrinks the update to the norm that REVIVE would leave",
+                "updates as small as REVIVE's, in the editor's own direction",
+                _CONTROL,
             ),
             "left-only": _Builtin(
-                f"{_CONTROLS}:LeftOnly", "ablation: protects output directions only", _REVIVE
+                f"{_CONTROLS}:LeftOnly", "REVIVE on the output directions alone", _CONTROL
             ),
             "right-only": _Builtin(
-                f"{_CONTROLS}:RightOnly", "ablation: protects input directions only", _REVIVE
+                f"{_CONTROLS}:RightOnly", "REVIVE on the input directions alone", _CONTROL
             ),
         },
         "models": {

@@ -103,6 +103,22 @@ def test_an_entry_point_without_a_distribution_is_accepted(provide):
     assert registry.describe("editors")[-1].origin == "unknown"
 
 
+@pytest.mark.parametrize("group", ["editors", "guards"])
+def test_the_table_says_what_the_classes_say(group: registry.Group, provide):
+    provide()
+    for entry in registry.describe(group):
+        found = registry.load(group, entry.name)
+        assert (found.name, found.paper, found.summary) == (entry.name, entry.paper, entry.summary)
+
+
+@pytest.mark.parametrize("group", ["models", "datasets", "probes"])
+def test_every_target_is_there_under_its_name(group: registry.Group, provide):
+    provide()
+    assert [registry.load(group, n).name for n in registry.names(group)] == list(
+        registry.names(group)
+    )
+
+
 LIGHT = (
     "revive.registry",
     "revive.data.readers",
