@@ -1,4 +1,4 @@
-"""A deliberately plain target solver: one edit at a time, one row at a time, full forwards, full logits.
+"""A deliberately plain target solver: one edit at a time, one row at a time, full logits.
 
 The batched solver must equal it. Nothing of the library's solver is used here.
 """
@@ -52,7 +52,7 @@ def plain_target(model, block, edit_rows, *, steps, lr, weight_decay, kl_factor,
         decay = weight_decay * delta.norm() / state["z0"].norm() ** 2
         loss = torch.stack(row_losses).mean() + kl_factor * kl + decay
         evaluations += 1
-        if float(loss) < stop_loss or step == steps - 1:
+        if loss.item() < stop_loss or step == steps - 1:
             break
         loss.backward()
         optimizer.step()
@@ -60,4 +60,4 @@ def plain_target(model, block, edit_rows, *, steps, lr, weight_decay, kl_factor,
             bound = clamp * state["z0"].norm()
             if delta.norm() > bound:
                 delta.mul_(bound / delta.norm())
-    return state["z0"] + delta.detach(), float(loss), evaluations
+    return state["z0"] + delta.detach(), loss.item(), evaluations

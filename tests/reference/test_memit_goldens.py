@@ -52,12 +52,13 @@ def test_early_stops_match(model):
     close(targets.z, values[f"{prefix}z"], Z_TOLERANCE[model])
 
 
-@pytest.mark.parametrize("method", ["MEMIT", "MEMIT_seq"])
-@pytest.mark.parametrize("model", MODELS)
+# MEMIT_seq is not stored for stories260K.
+CASES = [(m, "MEMIT") for m in MODELS] + [(m, "MEMIT_seq") for m in MODELS[:3]]
+
+
+@pytest.mark.parametrize(("model", "method"), CASES)
 @pytest.mark.parametrize(("dtype", "first", "second"), [("fp64", 3e-6, 1e-5), ("fp32", 1e-4, 2e-3)])
 def test_two_batches_match(model, method, dtype, first, second):
-    if method == "MEMIT_seq" and model == "stories260K-llama":
-        pytest.skip("no golden: MEMIT_seq is not stored for stories260K")
     values, _ = golden(model, dtype, method)
     h = hparams(model)
     runner = load_runner(model, torch.float64 if dtype == "fp64" else torch.float32)

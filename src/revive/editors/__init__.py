@@ -1,0 +1,1 @@
+"""Editors propose updates; the steps they share have one owner each."""

@@ -1,8 +1,8 @@
 """Contexts: short texts that stand before a prompt, generated once and seeded.
 
 MEMIT optimises and reads a subject's representation in several contexts (arXiv 2210.07229,
-section 4.2 and its code: 10-token continuations of five openers, top-k 5). Published code draws them from
-global randomness; here they depend on the seed alone.
+section 4.2 and its code: 10-token continuations of five openers, top-k 5). Published code draws
+them from global randomness; here they depend on the seed alone.
 """
 
 from typing import Any

@@ -113,8 +113,8 @@ def solve_targets(
 class _Group:
     """Rows cut at their lookup: a constant prefix in the cache, and the suffix that is run.
 
-    hidden `[rows, s, d]` output of block l*; gather: flat indices into `[rows * s]` of the positions
-    that the head reads; labels likewise (empty for essence rows).
+    hidden is the output of block l*, `[rows, s, d]`; the head reads position `read_at[i]` of row
+    `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows).
     """
 
     owner: Tensor
@@ -254,7 +254,7 @@ class _Problem:
         return total, base
 
     def _log_probabilities(self, group: _Group, delta: Tensor) -> Tensor:
-        """Log-probabilities `[reads, vocabulary]` with delta added at every row's first position."""
+        """Log-probabilities `[reads, vocabulary]`, delta added at every row's first position."""
         first = group.hidden[:, :1].to(delta.dtype) + delta[group.owner][:, None]
         hidden = torch.cat([first.to(group.hidden.dtype), group.hidden[:, 1:]], dim=1)
         runner = self._runner

@@ -1,0 +1,1 @@
+"""Models: families, the block runner, the ledger, loading and saving."""

@@ -65,7 +65,7 @@ class PrefixCache:
         )
 
     def as_cache(self) -> DynamicCache:
-        """A fresh Hugging Face cache. Its updates concatenate, so these tensors stay as they are."""
+        """A fresh Hugging Face cache. Its updates concatenate: these tensors stay as they are."""
         cache = DynamicCache()
         for layer, (key, value) in enumerate(zip(self.keys, self.values, strict=True)):
             cache.update(key, value, layer)

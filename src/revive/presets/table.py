@@ -26,12 +26,14 @@ class Preset:
         source: Where the numbers come from.
         options: Settings of the MEMIT family.
         match: Model facts it is for.
+        tuned: Further tuned values by name, such as the lambda that is best over a whole stream.
     """
 
     name: str
     source: str
     options: Mapping[str, object]
     match: Mapping[str, object]
+    tuned: Mapping[str, float]
 
     def fits(self, facts: ModelFacts) -> bool:
         """Whether it is meant for a model."""
@@ -44,7 +46,9 @@ def presets() -> Mapping[str, Preset]:
     found: dict[str, Preset] = {}
     for path in sorted(Path(__file__).resolve().parent.glob("*.yaml")):
         data = cast("dict[str, Any]", yaml.safe_load(path.read_text(encoding="utf-8")))
-        found[path.stem] = Preset(path.stem, data["source"], data["options"], data.get("match", {}))
+        found[path.stem] = Preset(
+            path.stem, data["source"], data["options"], data.get("match", {}), data.get("tuned", {})
+        )
     return found
 
 
@@ -70,5 +74,5 @@ def choose(name: str | None, model: str, facts: ModelFacts) -> Preset:
         fitting = [p.name for p in table.values() if p.fits(facts)]
         name = _LAB if model == _LAB else next(iter(fitting), RULE)
     if name == RULE:
-        return Preset(RULE, "by rule, see revive/presets/rule.py", options_by_rule(facts), {})
+        return Preset(RULE, "by rule, see revive/presets/rule.py", options_by_rule(facts), {}, {})
     return table[name]

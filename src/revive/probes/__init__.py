@@ -1,0 +1,1 @@
+"""Probes measure a model as it stands."""

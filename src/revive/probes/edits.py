@@ -6,6 +6,7 @@ neighbourhood: share with NLL(true) < NLL(new); score: their harmonic mean. Gree
 reported beside each under its own name: likelihood comparisons flatter.
 """
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ class EditsProbe(Probe):
         age = torch.tensor([count - 1 - i for i in chosen])
         edges = [round(count * b / self.age_bins) for b in range(self.age_bins + 1)]
         rows: list[dict[str, float]] = []
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in itertools.pairwise(edges):
             inside = (age >= low) & (age < high)
             if bool(inside.any()):
                 rows.append(

@@ -56,6 +56,17 @@ def stored_updates(tensors: Mapping[str, Tensor]) -> dict[str, LowRank]:
     return {key: LowRank(tensors[_LEFT + key], tensors[_RIGHT + key]) for key in keys}
 
 
+def with_updates(
+    tensors: Mapping[str, Tensor], updates: Mapping[str, LowRank]
+) -> dict[str, Tensor]:
+    """A stored batch with its factors replaced."""
+    replaced = dict(tensors)
+    for key, factors in updates.items():
+        replaced[_LEFT + key] = factors.left.contiguous()
+        replaced[_RIGHT + key] = factors.right.contiguous()
+    return replaced
+
+
 class Engine:
     """Editor, guard and ledger of one model, and nothing else."""
 
@@ -75,9 +86,10 @@ class Engine:
         """
         seconds = {"guard": 0.0, "write": 0.0}
         late = self.guard.guard.when == "batch"
+        context = self._context()
         with self.ledger.transaction():
             applied: list[Applied] = []
-            steps = self.editor.edit(edits, self.context)
+            steps = self.editor.edit(edits, context)
             answer: Applied | None = None
             while True:
                 try:
@@ -102,17 +114,24 @@ class Engine:
             seconds={**outcome.seconds, **seconds},
         )
 
-    def replay(self, tensors: Mapping[str, Tensor], *, write: bool = True) -> None:
-        """Repeat a stored batch: the ledger's sums and the editor's state, no computation.
+    def _context(self) -> EditContext:
+        """What the editor reads; with the guard's directions where it solves under them."""
+        guard = self.guard.guard
+        if not guard.constrained:
+            return self.context
+        if guard.basis == "current":
+            for key in self.ledger.sites:
+                self.guard.refit(key, self.ledger.weight(key))
+        return replace(self.context, bases=self.guard.bases())
 
-        Args:
-            tensors: A stored batch.
-            write: Also add the updates; False advances the editor's state alone (the sums came
-                from a checkpoint).
-        """
-        if write:
-            for key, factors in stored_updates(tensors).items():
-                self.ledger.commit(key, factors)
+    def replay(self, tensors: Mapping[str, Tensor]) -> None:
+        """Repeat a stored batch: the ledger's sums and the editor's state, no computation."""
+        for key, factors in stored_updates(tensors).items():
+            self.ledger.commit(key, factors)
+        self.advance(tensors)
+
+    def advance(self, tensors: Mapping[str, Tensor]) -> None:
+        """Move the editor's state past a stored batch; weights stay as they are."""
         self.editor.advance(
             {n.removeprefix(_STATE): t for n, t in tensors.items() if n.startswith(_STATE)}
         )

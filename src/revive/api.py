@@ -1,0 +1,179 @@
+"""`revive.Editor`: the same engine, driven from Python."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from revive.data.check import check_edit
+from revive.data.edits import Edit
+from revive.data.repeats import Placed, settle
+from revive.errors import SpecError
+from revive.guards.base import Guard
+from revive.models.loading import LoadedModel, load_model
+from revive.models.saving import save_model
+from revive.probes.edits import score_edits
+from revive.runs.build import Built, build
+from revive.runs.cache import cache_folder
+from revive.runs.engine import BatchResult, Engine, stored_updates
+from revive.runs.spec import parse_spec, resolve
+
+
+class Editor:
+    """Edits a model, batch by batch, in memory.
+
+    The model is prepared at the first `edit`: contexts, key second moments, and lambda if no preset
+    knows it. Every call of `edit` makes one batch per `batch_size` edits.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        method: str = "memit-seq",
+        guard: Guard | str = "revive",
+        text: str | Sequence[str] | None = None,
+        batch_size: int = 100,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        """Set up; nothing is computed yet.
+
+        Args:
+            loaded: The model.
+            method: An editor's name, see `revive list editors`.
+            guard: A guard, or its name.
+            text: `lab`, or files of ordinary text that key second moments are taken from.
+            batch_size: Edits per update.
+            seed: Of everything drawn.
+            options: Settings of the editor, e.g. `layers=[4, 5, 6]`, `ridge=15000.0`.
+
+        Raises:
+            SpecError: A setting is unknown or malformed.
+        """
+        self._loaded = loaded
+        self._guard = guard if isinstance(guard, Guard) else None
+        data: dict[str, object] = {
+            "model": {"name": loaded.name},
+            "edits": {"path": "lab", "batch_size": batch_size},
+            "editor": {"name": method, **options},
+            "guard": guard if isinstance(guard, str) else {"name": guard.name},
+            "moments": {} if text is None else {"text": text if text == "lab" else _listed(text)},
+            "seed": seed,
+        }
+        config = {**loaded.model.config.to_dict()}
+        self._spec = resolve(parse_spec(data, "Editor"), config)
+        self._built: Built | None = None
+        self._batches: list[tuple[Edit, ...]] = []
+        self._tensors: list[Mapping[str, Any]] = []
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        dtype: str = "float32",
+        device: str = "auto",
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        **settings: Any,
+    ) -> "Editor":
+        """Load `lab`, a folder or a hub id, and set up; see `load_model` and `Editor`."""
+        loaded = load_model(
+            name,
+            dtype=dtype,
+            device=device,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+        return cls(loaded, **settings)
+
+    @property
+    def model(self) -> Any:
+        """The Hugging Face model, with all edits in it."""
+        return self._loaded.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self._loaded.tokenizer
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All edits so far, in order."""
+        return tuple(e for batch in self._batches for e in batch)
+
+    @property
+    def steps(self) -> int:
+        """Number of batches in the model."""
+        return len(self._batches)
+
+    def edit(self, edits: Iterable[Edit]) -> tuple[BatchResult, ...]:
+        """Write edits into the model.
+
+        Returns:
+            One result per batch: norms asked and applied, shares removed, failures.
+
+        Raises:
+            SpecError: An edit is malformed.
+            NumericalError: A non-finite update; the batches before it stay.
+        """
+        settled = self._settled(edits)
+        results: list[BatchResult] = []
+        size = self._spec.edits.batch_size
+        for first in range(0, len(settled), size):
+            batch = tuple(settled[first : first + size])
+            result = self._engine(batch).apply(batch)
+            self._batches.append(batch)
+            self._tensors.append(result.tensors())
+            results.append(result)
+        return tuple(results)
+
+    def evaluate(self, edits: Sequence[Edit] | None = None) -> dict[str, float]:
+        """Edit metrics with the current model, over all edits so far unless others are given."""
+        chosen = self.edits if edits is None else tuple(edits)
+        if not chosen:
+            raise SpecError("evaluate: no edits were made and none were given.")
+        return score_edits(self.model, self.tokenizer, chosen).metrics()
+
+    def rollback(self, steps: int = 1) -> None:
+        """Take back the last batches; after all of them the weights are W0, bit for bit.
+
+        Raises:
+            SpecError: There are fewer batches than that.
+        """
+        if not 1 <= steps <= self.steps:
+            raise SpecError(f"rollback: {self.steps} batches were made; cannot take back {steps}.")
+        assert self._built is not None
+        engine = self._built.engine
+        del self._batches[-steps:], self._tensors[-steps:]
+        engine.ledger.reset()
+        engine.editor.prepare(engine.context)
+        for tensors in self._tensors:
+            engine.replay(tensors)
+
+    def updates(self) -> tuple[Mapping[str, Any], ...]:
+        """The low-rank factors of every batch, by parameter name."""
+        return tuple(stored_updates(t) for t in self._tensors)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Save a model folder that `from_pretrained` loads; refuses a non-empty folder."""
+        return save_model(self._loaded, Path(folder))
+
+    def _settled(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:
+        """Checked, with ids; of edits that contradict each other in one call the last one wins."""
+        first = len(self.edits) + 1
+        named = [replace(e, id=e.id or f"edit-{i}") for i, e in enumerate(edits, start=first)]
+        placed = [Placed(check_edit(e, e.id), e.id) for e in named]
+        return settle(placed, limit=None, keep_last=True).edits
+
+    def _engine(self, batch: Sequence[Edit]) -> Engine:
+        if self._built is None:
+            self._built = build(
+                self._spec, self._loaded, batch, guard=self._guard, cache=cache_folder()
+            )
+        return self._built.engine
+
+
+def _listed(text: str | Sequence[str]) -> list[str]:
+    return [text] if isinstance(text, str) else list(text)

@@ -1,0 +1,58 @@
+"""`revive check`: validate a spec without loading anything heavy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from revive.cli.output import print_json, say
+
+_GIB = 2**30
+
+
+def check(
+    spec: Annotated[Path, typer.Argument(help="Spec file (YAML).")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: guard.energy=0.2")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Validate a spec, print it with every default filled in, estimate memory, disk and time.
+
+    The edit file is read and checked too. Takes about a second; no model is loaded.
+    """
+    from revive.data.readers import load_edits
+    from revive.runs.spec import dump_spec, estimate, load_spec, read_model_config, resolve
+
+    read = load_spec(spec, set_ or ())
+    config = read_model_config(read.model.name, read.model.revision)
+    resolved = resolve(read, config)
+    edits = resolved.edits
+    loaded = load_edits(
+        edits.path,
+        format=edits.format,
+        limit=edits.limit,
+        on_conflict=edits.on_conflict,
+        seed=edits.seed,
+    )
+    needs = estimate(resolved, config, len(loaded.edits))
+    if json:
+        print_json(
+            {
+                "spec": resolved.model_dump(),
+                "edits": len(loaded.edits),
+                "duplicates": len(loaded.duplicates),
+                "memory_bytes": needs.memory_bytes,
+                "disk_bytes": needs.disk_bytes,
+                "seconds": needs.seconds,
+            }
+        )
+        return
+    typer.echo(dump_spec(resolved), nl=False)
+    say(
+        f"ok: {len(loaded.edits)} edits ({loaded.format}) in {needs.batches} batches; about "
+        f"{needs.memory_bytes / _GIB:.1f} GiB memory, {needs.disk_bytes / _GIB:.2f} GiB disk, "
+        f"{needs.seconds / 60:.0f} min without probes."
+    )
+    for repeat in loaded.duplicates[:5]:
+        say(f"duplicate dropped: {repeat}")

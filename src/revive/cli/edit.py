@@ -1,0 +1,65 @@
+"""`revive edit`: the everyday job."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from revive.cli.output import print_json, print_metrics, say
+from revive.errors import SpecError
+
+
+def edit(
+    model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
+    edits: Annotated[Path, typer.Argument(help="Edit file: JSON lines, CSV, CounterFact, zsRE.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the edited model.")],
+    editor: Annotated[str, typer.Option(help="See 'revive list editors'.")] = "memit-seq",
+    guard: Annotated[str, typer.Option(help="See 'revive list guards'.")] = "revive",
+    text: Annotated[
+        list[Path] | None,
+        typer.Option("--text", help="Ordinary text the model should keep handling well."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a spec key: editor.ridge=3000")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Run folder [default: <out>.run].")
+    ] = None,
+    on_conflict: Annotated[
+        str, typer.Option(help="Contradicting edits: 'error', or 'last' wins.")
+    ] = "error",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Apply a file of edits to a model and save one that 'from_pretrained' loads.
+
+    The run is journalled beside the output, so that it survives an interruption (call the same
+    command again) and can be rolled back.
+
+    Example: revive edit gpt2 facts.jsonl --out gpt2-edited --text corpus.txt
+    """
+    from revive.runs.apply import edit_spec
+    from revive.runs.spec import read_model_config, resolve
+
+    check_free(out)
+    spec = edit_spec(model, edits, editor, guard, text or (), on_conflict, set_ or ())
+    resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
+    folder = run if run is not None else out.with_name(out.name + ".run")
+    from revive.cli.watch import watch
+    from revive.runs.apply import apply_and_save
+
+    with watch(out.name, quiet) as observer:
+        summary = apply_and_save(resolved, folder, out, observer)
+    if json:
+        print_json(summary)
+    else:
+        print_metrics(
+            f"{out}: {summary['edits']} edits, {summary['failed']} failed", summary["final"]
+        )
+    say(f"saved {out}; run folder {folder} can undo it: 'revive rollback {folder} --to 0'.")
+
+
+def check_free(folder: Path) -> None:
+    """Refuse an output folder that holds something, before any work is done."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError(f"--out: {folder} exists and is not empty; choose another folder.")

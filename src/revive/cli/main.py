@@ -1,0 +1,84 @@
+"""The command `revive`: one file per command, nothing heavy imported before it is needed."""
+
+import logging
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from revive.cli import (
+    calibrate,
+    check,
+    demo,
+    edit,
+    evaluate,
+    list_,
+    report,
+    rollback,
+    run,
+    status,
+)
+from revive.errors import ReviveError
+
+app = typer.Typer(
+    name="revive",
+    help="Edit facts in language models, thousands of times, without wrecking them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo.demo)
+app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("status")(status.status)
+app.command("edit")(edit.edit)
+app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
+app.command("rollback")(rollback.rollback)
+app.command("check")(check.check)
+app.command("calibrate")(calibrate.calibrate)
+app.command("list")(list_.list_entries)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Edit facts in language models, thousands of times, without wrecking them."""
+    del debug  # read from argv in main(), which must know it even when parsing fails
+
+
+def main() -> None:
+    """Run the command line; turn errors into one line on stderr and an exit code."""
+    argv = sys.argv[1:]
+    debug = "--debug" in argv
+    argv = [a for a in argv if a != "--debug"]
+    logging.basicConfig(level=logging.WARNING, format="revive: %(message)s")
+    try:
+        code = app(args=argv, standalone_mode=False)
+    except ReviveError as error:
+        if debug:
+            raise
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except click.exceptions.ClickException as error:
+        error.show(file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        if debug:
+            raise
+        _complain("interrupted; what was committed is kept. A run continues with 'revive resume'.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write("revive: " + " ".join(message.split()) + "\n")
+
+
+if __name__ == "__main__":
+    main()

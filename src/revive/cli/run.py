@@ -1,0 +1,64 @@
+"""`revive run` and `revive resume`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from revive.cli.output import print_json, print_metrics, say
+
+
+def run(
+    spec: Annotated[Path, typer.Argument(help="Spec file (YAML); see 'revive check'.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: guard.energy=0.2")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder [default: runs/<spec's name>].")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Edit a model batch by batch, as a spec says; everything is journalled.
+
+    Example: revive run recipes/lab.yaml --set guard.energy=0.2 --out runs/lab
+    """
+    from revive.runs.spec import load_spec, read_model_config, resolve
+
+    read = load_spec(spec, set_ or ())
+    resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
+    from revive.runs.loop import start
+
+    folder = out if out is not None else Path("runs") / spec.stem
+    with _watch(resolved.label or resolved.editor.name, quiet) as observer:
+        summary = start(resolved, folder, observer)
+    _finish(folder, summary, json)
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Continue a run exactly where it stopped; nothing committed is computed again."""
+    from revive.runs.loop import resume as resume_run
+
+    with _watch(folder.name, quiet) as observer:
+        summary = resume_run(folder, observer)
+    _finish(folder, summary, json)
+
+
+def _watch(label: str, quiet: bool):
+    from revive.cli.watch import watch
+
+    return watch(label, quiet)
+
+
+def _finish(folder: Path, summary: dict[str, object], json: bool) -> None:
+    if json:
+        print_json(summary)
+        return
+    final = summary.get("final")
+    if isinstance(final, dict):
+        print_metrics(f"{folder}: after {summary['edits']} edits", final)
+    say(f"run folder: {folder}; 'revive report {folder} --out report' makes a page.")

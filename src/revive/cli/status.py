@@ -1,0 +1,28 @@
+"""`revive status`: where a run stands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from revive.cli.output import print_json, print_metrics, say
+
+
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how far a run is, its latest measurements, and what to do next; loads no model."""
+    from revive.runs.status import run_status
+
+    found = run_status(folder)
+    if json:
+        print_json(found.as_dict())
+        return
+    say(
+        f"{folder}: {found.state}; {found.edits_made} of {found.edits_total} edits in "
+        f"{found.step} batches, {found.failed} failed, {found.seconds:.0f} s of work."
+    )
+    if found.metrics:
+        print_metrics(f"measured after {found.measured_at} edits", found.metrics)
+    say(found.advice)

@@ -1,0 +1,59 @@
+"""An observer of a run that feeds the live progress display."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from revive.cli.progress import RunProgress
+from revive.runs.observe import Observer
+
+
+class ProgressObserver(Observer):
+    """Shows a single run; the bar appears once the stream's length is known."""
+
+    def __init__(self, label: str, quiet: bool) -> None:
+        self._label = label
+        self._quiet = quiet
+        self._progress: RunProgress | None = None
+
+    def started(self, done: int, total: int) -> None:
+        """Open the display."""
+        self._progress = RunProgress([self._label], total, quiet=self._quiet)
+        self._progress.__enter__()
+        self._progress.update(self._label, edits=done)
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Show what is being computed."""
+        text = name if total <= 0 else f"{name} {done}/{total}"
+        if self._progress is not None:
+            self._progress.update(self._label, phase=text)
+
+    def batch(self, edits: int) -> None:
+        """Move the bar."""
+        if self._progress is not None:
+            self._progress.update(self._label, edits=edits)
+
+    def measured(self, edits: int, metrics: Mapping[str, float]) -> None:
+        """Show the latest measurement; the unedited model's is not the stream's."""
+        if self._progress is not None:
+            self._progress.update(
+                self._label,
+                efficacy=metrics.get("efficacy_exact") if edits else None,
+                general=metrics.get("general"),
+            )
+
+    def close(self) -> None:
+        """Close the display."""
+        if self._progress is not None:
+            self._progress.finish(self._label)
+            self._progress.__exit__(None, None, None)
+            self._progress = None
+
+
+@contextmanager
+def watch(label: str, quiet: bool) -> Iterator[ProgressObserver]:
+    """A progress observer that is closed whatever happens."""
+    observer = ProgressObserver(label, quiet)
+    try:
+        yield observer
+    finally:
+        observer.close()

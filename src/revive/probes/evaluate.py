@@ -1,0 +1,72 @@
+"""Measure a model outside a run: what `revive evaluate` prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from revive.data.edits import Edit
+from revive.errors import SpecError
+from revive.lab import battery, facts
+from revive.lab.facts import state
+from revive.models.loading import LoadedModel
+from revive.probes.edits import score_edits
+from revive.probes.scoring import perplexity, score_targets
+
+
+def evaluate_model(
+    loaded: LoadedModel, tasks: Sequence[str], edits: Sequence[Edit], texts: Sequence[Path]
+) -> dict[str, float]:
+    """Run the named tasks.
+
+    Args:
+        loaded: The model.
+        tasks: Of `edits` (edit metrics), `facts` (recall of every fact the lab ships as editable,
+            by its first template, by its other training templates, and by the ones it was never
+            trained on), `general` (the lab battery).
+        edits: For `edits`.
+        texts: Files whose perplexity is reported.
+
+    Raises:
+        SpecError: A text cannot be read.
+    """
+    metrics: dict[str, float] = {}
+    if "facts" in tasks:
+        metrics.update(fact_metrics(loaded))
+    if "general" in tasks:
+        metrics.update(battery.measure(loaded.model, loaded.tokenizer))
+    if "edits" in tasks:
+        metrics.update(score_edits(loaded.model, loaded.tokenizer, edits).metrics())
+    for path in texts:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"--text: cannot read {path}: {error}") from error
+        metrics[f"perplexity_{path.stem}"] = perplexity(loaded.model, loaded.tokenizer, text)
+    return metrics
+
+
+def fact_metrics(loaded: LoadedModel) -> dict[str, float]:
+    """Greedy recall of the lab's editable facts."""
+    relations = facts.relations()
+    editable = [f for f in facts.load_facts() if f.split == "editable"]
+
+    def recall(pick: str) -> float:
+        prompts: list[str] = []
+        targets: list[str] = []
+        for number, fact in enumerate(editable):
+            relation = relations[fact.relation]
+            templates = {
+                "first": relation.templates[:1],
+                "other": relation.templates[1:],
+                "held_out": relation.held_out,
+            }[pick]
+            prompts.append(state(templates[number % len(templates)], fact.subject))
+            targets.append(fact.object)
+        scores = score_targets(loaded.model, loaded.tokenizer, prompts, targets)
+        return float(scores.exact.double().mean())
+
+    return {
+        "editable_facts": float(len(editable)),
+        "editable_recall": recall("first"),
+        "editable_paraphrase_recall": recall("other"),
+        "editable_held_out_recall": recall("held_out"),
+    }

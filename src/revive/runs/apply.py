@@ -1,0 +1,61 @@
+"""A run whose product is a saved model: what `revive edit` does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from revive.models.saving import save_model
+from revive.runs.loop import finish_model, resume, start
+from revive.runs.observe import Observer
+from revive.runs.overrides import apply_overrides
+from revive.runs.schema import RunSpec
+from revive.runs.spec import parse_spec
+
+
+def edit_spec(
+    model: str,
+    edits: Path,
+    editor: str,
+    guard: str,
+    text: Sequence[Path],
+    on_conflict: str,
+    overrides: Sequence[str],
+) -> RunSpec:
+    """The spec of an everyday edit: one probe before and after, a checkpoint now and then."""
+    data: dict[str, Any] = {
+        "model": {"name": model},
+        "edits": {"path": str(edits), "on_conflict": on_conflict},
+        "editor": {"name": editor},
+        "guard": {"name": guard},
+        # Measured at the start and at the end; a long file every ten batches.
+        "probes": [
+            {"name": "edits", "every": 10, "sample": 200},
+            {"name": "spectrum", "every": 10},
+        ],
+    }
+    if text:
+        data["moments"] = {"text": [str(path) for path in text]}
+    return parse_spec(apply_overrides(data, overrides), "edit")
+
+
+def apply_and_save(
+    spec: RunSpec, folder: Path, out: Path, observer: Observer | None = None
+) -> dict[str, Any]:
+    """Drive the run to its end (resuming it if it was interrupted), then save the model.
+
+    Args:
+        spec: A resolved spec.
+        folder: The run folder.
+        out: Folder of the edited model; appears whole or not at all.
+        observer: Told about progress.
+
+    Returns:
+        The run's summary.
+    """
+    if (folder / "journal.jsonl").exists():
+        summary = resume(folder, observer)
+    else:
+        summary = start(spec, folder, observer)
+    loaded = finish_model(folder)
+    save_model(loaded, out)
+    return summary

@@ -1,0 +1,129 @@
+"""Arms: several runs over one stream, each in a process of its own, watched through their journals.
+
+One process per arm keeps them apart and uses the cores better than threads do on small models.
+The run folder is the truth: an arm that is finished is kept, one that was interrupted resumes.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from revive.errors import ReviveError
+from revive.report.events import read_events
+from revive.runs.yaml_text import format_yaml
+
+Report = Callable[[str, int, dict[str, float], str], None]
+"""Called with an arm's label, edits done, its latest metrics, and what it is doing."""
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One run of a comparison.
+
+    Attributes:
+        name: Its folder.
+        label: Its name in the report.
+        spec: Its spec, as plain data.
+    """
+
+    name: str
+    label: str
+    spec: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class ArmFailed(ReviveError):
+    """An arm ended with an error; its own message and exit code are kept."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def run_arms(
+    arms: Sequence[Arm], out: Path, *, jobs: int | None = None, report: Report | None = None
+) -> None:
+    """Run every arm to its end, at most `jobs` at a time.
+
+    Args:
+        arms: What to run.
+        out: Their folders are made below this one.
+        jobs: Processes at a time; default one per core.
+        report: Told about progress.
+
+    Raises:
+        ArmFailed: An arm failed; the others were stopped, and all of them can resume.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    waiting = [arm for arm in arms if not (out / arm.name / "summary.json").exists()]
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    limit = jobs or os.cpu_count() or 1
+    try:
+        while waiting or running:
+            while waiting and len(running) < limit:
+                arm = waiting.pop(0)
+                running[arm.name] = _launch(arm, out)
+            time.sleep(_POLL_SECONDS)
+            for arm in arms:
+                if report is not None and arm.name in running:
+                    _tell(arm, out, report)
+                process = running.get(arm.name)
+                if process is None or process.poll() is None:
+                    continue
+                del running[arm.name]
+                if process.returncode != 0:
+                    raise _failure(arm, out, process.returncode)
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+
+
+def _launch(arm: Arm, out: Path) -> "subprocess.Popen[bytes]":
+    folder = out / arm.name
+    if (folder / "journal.jsonl").exists():
+        command = ["resume", str(folder)]
+    else:
+        spec = out / f"{arm.name}.yaml"
+        spec.write_text(format_yaml({**arm.spec, "label": arm.label}), encoding="utf-8")
+        command = ["run", str(spec), "--out", str(folder)]
+    threads = str(arm.spec.get("threads", 1))
+    # The math libraries size their pools at import: too many of them fight for the cores.
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    with (out / f"{arm.name}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "revive.cli.main", *command, "--quiet"],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _tell(arm: Arm, out: Path, report: Report) -> None:
+    journal = out / arm.name / "journal.jsonl"
+    if not journal.exists():
+        report(arm.label, 0, {}, "loading")
+        return
+    edits = 0
+    metrics: dict[str, float] = {}
+    for event in read_events(journal):
+        if event.get("event") == "batch":
+            edits += len(event.get("edits", ()))
+        elif event.get("event") == "measure" and event.get("edits"):
+            metrics.update(event.get("metrics", {}))
+    report(arm.label, edits, metrics, "editing" if edits else "preparing")
+
+
+def _failure(arm: Arm, out: Path, code: int) -> ArmFailed:
+    log = out / f"{arm.name}.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = lines[-1].removeprefix("revive: ") if lines else f"exit code {code}"
+    return ArmFailed(f"arm {arm.label}: {reason} (log: {log})", code if code > 0 else 1)

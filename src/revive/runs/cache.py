@@ -1,0 +1,10 @@
+"""Where results that are constant for a model are kept between runs."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/revive`, else `~/.cache/revive`. Safe to delete at any time."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "revive"

@@ -1,0 +1,282 @@
+"""The run loop: batches in, journal out; start, resume, finish."""
+
+import resource
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from revive import registry
+from revive.data.edits import Edit
+from revive.data.order import batches, order_edits
+from revive.data.readers import LoadedEdits, load_edits
+from revive.errors import SpecError
+from revive.models.ledger import Ledger
+from revive.models.loading import LoadedModel
+from revive.probes.base import Probe, ProbeContext
+from revive.runs.build import Built, build, load_from_spec
+from revive.runs.cache import cache_folder
+from revive.runs.engine import BatchResult
+from revive.runs.environment import environment
+from revive.runs.journal import Journal
+from revive.runs.observe import Observer
+from revive.runs.replay import restore, restore_ledger
+from revive.runs.schema import RunSpec
+from revive.runs.spec import dump_spec, load_spec, probe_settings
+from revive.runs.store import RunFolder
+from revive.runs.summary import summarise
+
+UNEDITED_SAMPLE = 200
+"""Edits of the stream that the unedited model is measured on, where a probe sets no sample."""
+
+
+def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict[str, Any]:
+    """Begin a run and drive it to its end.
+
+    Args:
+        spec: A resolved spec.
+        folder: The run folder; must not hold anything yet.
+        observer: Told about progress.
+
+    Returns:
+        The summary, as written to `summary.json`.
+
+    Raises:
+        SpecError: The spec, the edits or the model cannot be used, or the folder is in use.
+        NumericalError: A non-finite update; the run folder is intact and resumable.
+    """
+    edits = read_edits(spec)
+    loaded = load_from_spec(spec.model)
+    run_folder = RunFolder.create(folder)
+    with run_folder.lock():
+        run_folder.write_spec(dump_spec(spec))
+        run = _Run(spec, run_folder, loaded, edits, observer or Observer())
+        run.announce(edits)
+        return run.drive(0)
+
+
+def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
+    """Continue a run where its journal ends. A finished run returns its summary.
+
+    Raises:
+        SpecError: Not a run folder, or its edits or model are not what they were.
+    """
+    run_folder = RunFolder.open(folder)
+    with run_folder.lock():
+        spec = load_spec(run_folder.spec)
+        edits = read_edits(spec)
+        loaded = load_from_spec(spec.model)
+        run = _Run(spec, run_folder, loaded, edits, observer or Observer())
+        run.check_same(edits, loaded)
+        step = restore(run_folder, run.journal, run.built.engine)
+        if run.journal.events():
+            run.journal.append("resume", step)
+        else:
+            run.announce(edits)
+        return run.drive(step)
+
+
+def finish_model(folder: Path, to: int | None = None) -> LoadedModel:
+    """The model of a run with its committed edits in it, rebuilt from the folder alone.
+
+    Args:
+        folder: The run folder.
+        to: After this batch; the last committed one if None.
+    """
+    run_folder = RunFolder.open(folder)
+    spec = load_spec(run_folder.spec)
+    loaded = load_from_spec(spec.model)
+    layers = (spec.editor.model_extra or {})["layers"]
+    ledger = Ledger(loaded.model, loaded.family.sites(loaded.model, layers=layers))
+    restore_ledger(run_folder, Journal.open(run_folder.journal), ledger, to)
+    return loaded
+
+
+def read_edits(spec: RunSpec) -> LoadedEdits:
+    """The stream a spec names, before ordering."""
+    edits = spec.edits
+    return load_edits(
+        edits.path,
+        format=edits.format,
+        limit=edits.limit,
+        on_conflict=edits.on_conflict,
+        seed=edits.seed,
+    )
+
+
+class _Run:
+    """One run, built and ready to be driven."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: RunFolder,
+        loaded: LoadedModel,
+        edits: LoadedEdits,
+        observer: Observer,
+    ) -> None:
+        self.folder = folder
+        self.loaded = loaded
+        self.observer = observer
+        self.stream = order_edits(edits.edits, spec.edits.order, spec.edits.seed)
+        self.batches = batches(self.stream, spec.edits.batch_size)
+        self.journal = Journal.open(folder.journal)
+        self.built: Built = build(
+            spec, loaded, self.batches[0], cache=cache_folder(), notify=observer.phase
+        )
+        self.spec = self.built.spec
+        if self.spec != spec:
+            # lambda was calibrated: what is stored is what was used.
+            folder.write_spec(dump_spec(self.spec))
+        self.probes = [(p.every, _probe(p)) for p in self.spec.probes]
+
+    def announce(self, edits: LoadedEdits) -> None:
+        """Record what the run begins with."""
+        built = self.built
+        device = str(next(self.loaded.model.parameters()).device)
+        self.folder.write_env(
+            environment(
+                model_fingerprint=self.loaded.fingerprint,
+                device=device,
+                threads=torch.get_num_threads(),
+            )
+        )
+        self.journal.append(
+            "start",
+            0,
+            run=self.folder.path.name,
+            edits=len(self.stream),
+            edits_fingerprint=edits.fingerprint,
+            contexts=list(built.engine.context.contexts),
+            calibration=None if built.calibration is None else asdict(built.calibration),
+        )
+
+    def check_same(self, edits: LoadedEdits, loaded: LoadedModel) -> None:
+        """Refuse to continue with other edits or another model than the run began with."""
+        for event in self.journal.events():
+            if event["event"] == "start" and event["edits_fingerprint"] != edits.fingerprint:
+                raise SpecError(
+                    f"{self.folder.path}: the edit file has changed since the run began; restore "
+                    "it, or start a new run."
+                )
+        known = self.folder.read_env().get("model_fingerprint")
+        if known is not None and known != loaded.fingerprint:
+            raise SpecError(
+                f"{self.folder.path}: model {loaded.name} is not the one the run began with; "
+                "restore it, or start a new run."
+            )
+
+    def drive(self, done: int) -> dict[str, Any]:
+        """Make every batch after the first `done`, measure, checkpoint, summarise."""
+        self.observer.started(self._edits_after(done), len(self.stream))
+        self._measure_if_due(done)
+        for step in range(done + 1, len(self.batches) + 1):
+            self._batch(step)
+            self.observer.batch(self._edits_after(step))
+            self._measure_if_due(step)
+            every = self.spec.checkpoint.every
+            if step % every == 0 or step == len(self.batches):
+                self._checkpoint(step)
+        last = len(self.batches)
+        if not any(e["event"] == "finish" and e["step"] == last for e in self.journal.events()):
+            self.journal.append("finish", last, peak_memory_bytes=peak_memory())
+        summary = summarise(self.spec, self.folder.path.name, self.journal.events())
+        self.folder.write_summary(summary)
+        return summary
+
+    def _batch(self, step: int) -> None:
+        batch = self.batches[step - 1]
+        self.observer.phase("editing", 0, 0)
+        result = self.built.engine.apply(batch)
+        # The update file first, then the journal's line: the line is the commit.
+        self.folder.save_update(step, result.tensors())
+        self.journal.append("batch", step, **batch_fields(batch, result))
+
+    def _measure_if_due(self, step: int) -> None:
+        measured = {
+            name
+            for event in self.journal.events()
+            if event["event"] == "measure" and event["step"] == step
+            for name in event["probes"]
+        }
+        last = len(self.batches)
+        due = [
+            probe
+            for every, probe in self.probes
+            if probe.name not in measured and (step in (0, last) or step % every == 0)
+        ]
+        if not due:
+            return
+        # Before the first edit there is nothing to retain: the stream itself is measured.
+        edits = self.stream[: self._edits_after(step)] or self.stream[:UNEDITED_SAMPLE]
+        context = ProbeContext(
+            self.loaded.model,
+            self.loaded.tokenizer,
+            self.built.engine.ledger,
+            edits,
+            self.spec.seed,
+        )
+        metrics: dict[str, float] = {}
+        sample: int | None = None
+        retention: list[dict[str, float]] = []
+        started = time.perf_counter()
+        for probe in due:
+            self.observer.phase(f"measuring {probe.name}", 0, 0)
+            taken = probe.measure(context)
+            metrics.update(taken.metrics)
+            sample = taken.sample if taken.sample is not None else sample
+            retention.extend(dict(row) for row in taken.retention)
+        self.journal.append(
+            "measure",
+            step,
+            edits=self._edits_after(step),
+            probes=[probe.name for probe in due],
+            metrics=metrics,
+            sample=sample,
+            retention=retention if step else [],
+            seconds=time.perf_counter() - started,
+        )
+        self.observer.measured(self._edits_after(step), metrics)
+
+    def _checkpoint(self, step: int) -> None:
+        self.folder.save_checkpoint(
+            step, self.built.engine.ledger.state_dict(), keep=self.spec.checkpoint.keep
+        )
+        self.journal.append("checkpoint", step)
+
+    def _edits_after(self, step: int) -> int:
+        return min(step * self.spec.edits.batch_size, len(self.stream))
+
+
+def batch_fields(batch: tuple[Edit, ...], result: BatchResult) -> dict[str, Any]:
+    """What the journal holds of a batch."""
+    return {
+        "edits": [edit.id for edit in batch],
+        "made": list(result.made),
+        "failed": [{"id": i, "reason": reason} for i, reason in result.failed.items()],
+        "sites": {
+            a.site.parameter: {
+                "asked": a.asked,
+                "applied": a.applied,
+                "removed": asdict(a.removed),
+                "leak": a.leak,
+                "rank": a.rank,
+            }
+            for a in result.applied
+        },
+        "notes": dict(result.outcome.notes),
+        "seconds": dict(result.seconds),
+    }
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _probe(spec: Any) -> Probe:
+    return registry.load("probes", spec.name)(**probe_settings(spec))

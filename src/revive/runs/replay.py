@@ -1,0 +1,42 @@
+"""Bring a model to where a run's journal ends: checkpoint, then stored updates, in order."""
+
+from revive.models.ledger import Ledger
+from revive.runs.engine import Engine, stored_updates
+from revive.runs.journal import Journal
+from revive.runs.store import RunFolder
+
+
+def restore(folder: RunFolder, journal: Journal, engine: Engine) -> int:
+    """Bring a freshly built engine to the last committed batch; nothing is computed again.
+
+    Returns:
+        The step that was reached.
+    """
+    step = restore_ledger(folder, journal, engine.ledger)
+    for number in range(1, step + 1):
+        engine.advance(folder.load_update(number))
+    return step
+
+
+def restore_ledger(
+    folder: RunFolder, journal: Journal, ledger: Ledger, to: int | None = None
+) -> int:
+    """Bring a fresh ledger, and with it the model, to a batch.
+
+    Args:
+        folder: The run.
+        journal: Its journal.
+        ledger: Of the unedited model.
+        to: Stop after this batch; the last committed one if None.
+
+    Returns:
+        The step that was reached.
+    """
+    step = journal.committed_step() if to is None else to
+    base = max((s for s in folder.checkpoints() if s <= step), default=0)
+    if base:
+        ledger.load_state_dict(folder.load_checkpoint(base))
+    for number in range(base + 1, step + 1):
+        for key, factors in stored_updates(folder.load_update(number)).items():
+            ledger.commit(key, factors)
+    return step

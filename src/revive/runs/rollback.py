@@ -1,0 +1,104 @@
+"""Undo: a run's last batches, or one edit out of the middle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from revive.errors import SpecError
+from revive.linalg.lowrank import LowRank
+from revive.runs.engine import stored_updates, with_updates
+from revive.runs.journal import Journal
+from revive.runs.store import RunFolder
+from revive.runs.summary import standing
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What a rollback did.
+
+    Attributes:
+        step: Committed batches now.
+        removed: Ids of the edits that are gone.
+        norm: Frobenius norm of what was taken out, summed over sites in squares.
+        note: What a user should know.
+    """
+
+    step: int
+    removed: tuple[str, ...]
+    norm: float
+    note: str
+
+
+def rollback_to(folder: Path, step: int) -> Undone:
+    """Forget every batch after `step`. The journal keeps the record; `resume` goes on from there.
+
+    Raises:
+        SpecError: Not a run folder, or no such step.
+    """
+    run = RunFolder.open(folder)
+    with run.lock():
+        journal = Journal.open(run.journal)
+        committed = journal.committed_step()
+        if not 0 <= step <= committed:
+            raise SpecError(
+                f"--to: the run has {committed} committed batches; give 0 to {committed}."
+            )
+        gone = [e for e in standing(journal.events()) if e["event"] == "batch" and e["step"] > step]
+        norm = _norm([stored_updates(run.load_update(e["step"])) for e in gone])
+        # The journal's line is the commit; files beyond it are leftovers from then on.
+        journal.append("rollback", step, to=step)
+        run.drop_after(step)
+    removed = tuple(i for e in gone for i in e["made"])
+    return Undone(step, removed, norm, f"'revive resume {folder}' makes the batches again.")
+
+
+def rollback_edit(folder: Path, edit_id: str) -> Undone:
+    """Take one edit's contribution out of its batch.
+
+    Column j of a stored update belongs to edit j, so its part of every weight is removed exactly.
+    What it did not write is not undone: later batches were computed on a model that held it, and
+    its key stays in the history of editors that keep one.
+
+    Raises:
+        SpecError: Not a run folder, or no such edit.
+    """
+    run = RunFolder.open(folder)
+    with run.lock():
+        journal = Journal.open(run.journal)
+        events = standing(journal.events())
+        batch = next((e for e in events if e["event"] == "batch" and edit_id in e["made"]), None)
+        if batch is None or any(
+            e["event"] == "rollback" and e.get("edit") == edit_id for e in events
+        ):
+            raise SpecError(f"--edit: no edit {edit_id!r} is in the model of this run.")
+        step, column = batch["step"], batch["made"].index(edit_id)
+        tensors = run.load_update(step)
+        updates = stored_updates(tensors)
+        for key, factors in updates.items():
+            if factors.rank != len(batch["made"]):
+                raise SpecError(
+                    f"--edit: the update of {key} has no column per edit; use --to instead."
+                )
+        parts = {k: LowRank(f.left[:, [column]], f.right[[column]]) for k, f in updates.items()}
+        norm = _norm([parts])
+        rest: dict[str, LowRank] = {}
+        for key, factors in updates.items():
+            left = factors.left.clone()
+            left[:, column] = 0
+            rest[key] = LowRank(left, factors.right)
+        # Checkpoints that hold the edit go first: after a kill in between, the sums are replayed.
+        run.drop_checkpoints_from(step)
+        run.save_update(step, with_updates(tensors, rest))
+        journal.append("rollback", journal.committed_step(), edit=edit_id, batch=step)
+        last = journal.committed_step()
+    shared = len(batch["made"]) - 1
+    note = (
+        f"its batch wrote {shared} other edits with it, solved together: their outputs on keys "
+        "like this one's move too; "
+        f"{last - step} later batches were computed on a model that held it. Measure again with "
+        f"'revive evaluate'."
+    )
+    return Undone(last, (edit_id,), norm, note)
+
+
+def _norm(updates: list[dict[str, LowRank]]) -> float:
+    return sum(f.fro() ** 2 for batch in updates for f in batch.values()) ** 0.5

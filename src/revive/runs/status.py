@@ -1,0 +1,78 @@
+"""Where a run stands, from its folder alone."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from revive.runs.journal import Journal
+from revive.runs.spec import load_spec
+from revive.runs.store import RunFolder
+from revive.runs.summary import standing, summarise
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a run.
+
+    Attributes:
+        state: `finished`, `running`, `interrupted` or `not started`.
+        step: Committed batches.
+        edits_made: Edits in committed batches.
+        edits_total: Length of the stream.
+        failed: Edits that could not be made.
+        seconds: Work so far.
+        measured_at: Edits at the latest measurement.
+        metrics: The latest measurement.
+        advice: What to do next.
+    """
+
+    state: str
+    step: int
+    edits_made: int
+    edits_total: int
+    failed: int
+    seconds: float
+    measured_at: int
+    metrics: Mapping[str, float]
+    advice: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def run_status(folder: Path) -> Status:
+    """Read a run's state.
+
+    Raises:
+        SpecError: Not a run folder, or from a newer version.
+    """
+    run = RunFolder.open(folder)
+    spec = load_spec(run.spec)
+    events = Journal.read(run.journal)
+    summary = summarise(spec, folder.name, events)
+    total = next((e["edits"] for e in events if e["event"] == "start"), 0)
+    finished = any(e["event"] == "finish" for e in standing(events)[-1:])
+    state = "finished" if finished else "running" if run.locked() else "interrupted"
+    if not events:
+        state = "running" if run.locked() else "not started"
+    rows = summary["curve"]
+    metrics = {k: v for k, v in (rows[-1] if rows else {}).items() if k not in ("edits", "sample")}
+    advice = {
+        "finished": f"finished; 'revive report {folder}' makes a page.",
+        "running": "a process is working on it.",
+        "interrupted": f"interrupted; 'revive resume {folder}' continues.",
+        "not started": f"nothing committed yet; 'revive resume {folder}' begins.",
+    }[state]
+    return Status(
+        state=state,
+        step=summary["batches"],
+        edits_made=summary["edits"],
+        edits_total=total,
+        failed=summary["failed"],
+        seconds=summary["seconds"]["total"],
+        measured_at=rows[-1]["edits"] if rows else 0,
+        metrics=metrics,
+        advice=advice,
+    )

@@ -1,0 +1,71 @@
+"""`summary.json`, derived from the journal alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from revive.runs.schema import RunSpec
+
+SCHEMA = 1
+
+
+def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The summary of a run's journal; batches that were rolled back do not count."""
+    counted = standing(events)
+    made = [e for e in counted if e["event"] == "batch"]
+    curve: dict[int, dict[str, Any]] = {}
+    unedited: dict[str, float] = {}
+    retention: list[Any] = []
+    probing = 0.0
+    for event in counted:
+        if event["event"] != "measure":
+            continue
+        probing += event.get("seconds", 0.0)
+        if event["step"] == 0:
+            unedited.update(event["metrics"])
+            continue
+        row = curve.setdefault(event["edits"], {"edits": event["edits"]})
+        row.update(event["metrics"])
+        if event.get("sample") is not None:
+            row["sample"] = event["sample"]
+        retention = event.get("retention") or retention
+    seconds: dict[str, float] = {}
+    for event in made:
+        for phase, value in event["seconds"].items():
+            seconds[phase] = seconds.get(phase, 0.0) + value
+    seconds["probe"] = probing
+    rows = [curve[n] for n in sorted(curve)]
+    final: dict[str, float] = {}
+    for row in rows:
+        final.update({k: v for k, v in row.items() if k not in ("edits", "sample")})
+    peaks = [e["peak_memory_bytes"] for e in events if e["event"] == "finish"]
+    summary: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run": run,
+        "model": spec.model.name,
+        "editor": spec.editor.name,
+        "guard": spec.guard.name,
+        "edits": sum(len(e["edits"]) for e in made),
+        "batches": len(made),
+        "failed": sum(len(e["failed"]) for e in made),
+        "final": final,
+        "unedited": unedited,
+        "curve": rows,
+        "retention": retention,
+        "seconds": {"total": sum(seconds.values()), **seconds},
+        "peak_memory_bytes": max(peaks, default=0),
+    }
+    if spec.label is not None:
+        summary["label"] = spec.label
+    if spec.role is not None:
+        summary["role"] = spec.role
+    return summary
+
+
+def standing(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Events that were not undone by a later rollback."""
+    kept: list[Mapping[str, Any]] = []
+    for event in events:
+        if event["event"] == "rollback":
+            kept = [e for e in kept if e["step"] <= event["step"]]
+        kept.append(event)
+    return kept
