@@ -287,6 +287,9 @@ def test_the_current_basis_is_refitted_from_the_weight_it_is_given():
     expected = Revive(energy=0.3).protector(second, "a").filter(update).update.dense()
     result = guard.filter_factors(update, "a", weight={"a": second}.__getitem__)
     torch.testing.assert_close(result.update.dense(), expected, rtol=0, atol=1e-13)
+    refitted = guard.basis("a")
+    guard.filter_factors(update, "a", weight={"a": second.clone()}.__getitem__)
+    assert guard.basis("a") is refitted  # the same weight is not decomposed twice
     with pytest.raises(SpecError, match="weight="):
         guard.filter_factors(update, "a")
     trial = guard.filter_factors(update, "a", active=False)

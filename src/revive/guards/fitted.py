@@ -11,6 +11,7 @@ from revive.guards.base import Guard, GuardResult, Protector
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.blocks import Blocks
 from revive.linalg.cache import BasisCache
+from revive.linalg.fingerprint import fingerprint
 from revive.linalg.lowrank import LowRank
 
 Weights = Callable[[str], Tensor]
@@ -62,8 +63,14 @@ class FittedGuard:
         return {key: p.basis for key, p in self._protectors.items() if p.basis is not None}
 
     def refit(self, key: str, weight: Tensor) -> None:
-        """Take one site's directions from the weight `[d_out, d_in]` as it stands."""
+        """Take one site's directions from the weight `[d_out, d_in]` as it stands.
+
+        A weight that is byte for byte the one last fitted is not decomposed again.
+        """
         self._check(key, tuple(weight.shape))
+        basis = self._protectors[key].basis
+        if basis is not None and basis.fingerprint == fingerprint(weight):
+            return
         # The cache is for originals: a current weight is never seen twice.
         self._protectors[key] = self.guard.protector(weight, key)
 
