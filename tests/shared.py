@@ -1,4 +1,4 @@
-"""Where the shared test inputs are; tests that need them skip with a reason when they are absent."""
+"""Where the shared test inputs are; tests that need them skip with a reason without them."""
 
 from pathlib import Path
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from revive.linalg.basis import SpectralBasis
 from tiny import tiny_model
 
 from revive.errors import NumericalError, SpecError
+from revive.linalg.basis import SpectralBasis
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of
 from revive.models.ledger import Ledger
@@ -42,10 +42,15 @@ def test_an_exception_undoes_the_whole_batch_bit_for_bit():
     first, second, _ = ledger.sites
     ledger.commit(first, update(0))
     before = {n: p.clone() for n, p in model.named_parameters()}
-    with pytest.raises(RuntimeError, match="stop"), ledger.transaction():
-        ledger.commit(first, update(1))
-        ledger.commit(second, update(2))
-        raise RuntimeError("stop")
+
+    def broken_batch():
+        with ledger.transaction():
+            ledger.commit(first, update(1))
+            ledger.commit(second, update(2))
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        broken_batch()
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from goldens import MODELS, close, covariance, golden, hparams, load_runner, token_rows
-from revive.linalg.solve import NormalEquations
 
 from revive.editors.keys import KeySweep
 from revive.editors.targets import TargetSettings, solve_targets
+from revive.linalg.solve import NormalEquations
 from revive.models.ledger import Ledger
 
 

@@ -1,6 +1,6 @@
 """An observer of a run that feeds the live progress display."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from revive.cli.progress import RunProgress
@@ -50,7 +50,7 @@ class ProgressObserver(Observer):
 
 
 @contextmanager
-def watch(label: str, quiet: bool) -> Iterator[ProgressObserver]:
+def watch(label: str, quiet: bool) -> Generator[ProgressObserver, None, None]:
     """A progress observer that is closed whatever happens."""
     observer = ProgressObserver(label, quiet)
     try:

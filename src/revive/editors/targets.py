@@ -13,7 +13,7 @@ values are computed once; and the head is needed at target positions only. Adam 
 edits do not see each other; an edit whose loss falls below `stop_loss` is frozen and leaves.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -346,7 +346,7 @@ def _chunks(order: Sequence[int], tokens: Sequence[int], limit: int) -> Iterator
 
 
 @contextmanager
-def _frozen(runner: BlockRunner) -> Iterator[None]:
+def _frozen(runner: BlockRunner) -> Generator[None, None, None]:
     """No gradients for parameters, no dropout, while targets are solved."""
     model: Any = runner.model
     wanted = [p for p in model.parameters() if p.requires_grad]

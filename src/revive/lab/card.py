@@ -1,7 +1,8 @@
 """The model card that goes with a trained lab model."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from revive.lab.mix import SOURCES
@@ -21,31 +22,51 @@ _MEANING = {
 
 
 @dataclass(frozen=True)
-class Training:
-    """How a model came to be.
+class Stage:
+    """One stage of a model's training.
 
     Attributes:
         tokens: Training tokens, padding included.
         minutes: Wall-clock minutes of training, evaluation excluded.
         hardware: Kind of hardware, e.g. `2 CPU cores`.
-        command: Command line that repeats the run.
-        seed: Seed of data order and initial weights.
+        command: Command line that repeats it, without `--data` and `--out`.
     """
 
     tokens: int
     minutes: float
     hardware: str
     command: str
-    seed: int
 
 
-def write(folder: Path, training: Training, result: Mapping[str, float]) -> None:
+def record_stage(folder: Path, stage: Stage, after: Path | None) -> tuple[Stage, ...]:
+    """Write `training.json`: the stages of the model it was started from, then this one."""
+    before = read_stages(after) if after is not None else ()
+    stages = (*before, stage)
+    text = json.dumps([asdict(entry) for entry in stages], indent=2)
+    (folder / "training.json").write_text(f"{text}\n", encoding="utf-8")
+    return stages
+
+
+def read_stages(folder: Path) -> tuple[Stage, ...]:
+    """The stages that a model folder has on record; none if it has no record."""
+    path = folder / "training.json"
+    if not path.is_file():
+        return ()
+    return tuple(Stage(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+
+
+def write(folder: Path, stages: Sequence[Stage], result: Mapping[str, float]) -> None:
     """Write `README.md` into the model folder."""
-    (folder / "README.md").write_text(render(training, result), encoding="utf-8")
+    (folder / "README.md").write_text(render(stages, result), encoding="utf-8")
 
 
-def render(training: Training, result: Mapping[str, float]) -> str:
+def render(stages: Sequence[Stage], result: Mapping[str, float]) -> str:
     """The card as Markdown."""
+    trained = [
+        f"- {stage.tokens:,} tokens in {stage.minutes:.0f} minutes on {stage.hardware}: "
+        f"`{stage.command}`"
+        for stage in stages
+    ]
     table = [f"| {key} | {value:.4g} | {_MEANING.get(key, '')} |" for key, value in result.items()]
     sources = [f"- `{name}`: {licence}" for name, licence in SOURCES.items()]
     return "\n".join(
@@ -64,9 +85,7 @@ def render(training: Training, result: Mapping[str, float]) -> str:
             "",
             "## Training",
             "",
-            f"- {training.tokens:,} tokens in {training.minutes:.0f} minutes on "
-            f"{training.hardware}, seed {training.seed}",
-            f"- repeat with `{training.command} --seed {training.seed} --out DIR`",
+            *trained,
             "- documents of at most 96 tokens, each starting with `<s>`; longer contexts are",
             "  untrained, although positions up to 512 are accepted",
             "",

@@ -1,11 +1,14 @@
 """Lines that repeat a random word sequence: a test of in-context copying."""
 
 import random
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from revive.lab.lexicon import COPY_HELD_OUT, COPY_TRAINED
 
 _LENGTHS = (4, 5, 6)  # words
+_WORD = re.compile(r"\b[a-z]{3,9}\b")
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,20 @@ def line(rng: random.Random) -> str:
     words = rng.sample(COPY_TRAINED, rng.choice(_LENGTHS))
     item = _item(words)
     return f"{item.prompt} {item.target}"
+
+
+def drill(rng: random.Random, words: Sequence[str]) -> CopyItem:
+    """A longer line over any words, in which only the second half can be known.
+
+    Few words in few orders can be learned by heart; copying as such is learned from many.
+    """
+    return _item(rng.sample(words, rng.randint(4, 28)))
+
+
+def vocabulary(texts: Iterable[str]) -> list[str]:
+    """Lower-case words of some texts, without those that the test copies."""
+    found = {word for text in texts for word in _WORD.findall(text)}
+    return sorted(found - set(COPY_HELD_OUT))
 
 
 def sighting(rng: random.Random) -> str:

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,7 +35,8 @@ def evaluate(folder: Path, data: Path, device: str = "cpu") -> dict[str, float]:
         accuracy and `wikitext2` token perplexity.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model: nn.Module = loaded.to(device)
     facts = [fact for fact in load_facts() if fact.split == "editable"]
     result = {
         "recall": _recall(model, tokenizer, facts, [0]),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from revive.lab import corpus
+from revive.lab import copying, corpus
 from revive.lab.facts import Fact, relations, state
 
 # Public-domain running text only, so that the weights carry no share-alike licence.
@@ -16,6 +16,7 @@ SOURCES = {
     "state_union.txt": "US State of the Union addresses, public domain",
 }
 _PROMPT_WEIGHT, _OBJECT_WEIGHT, _TEXT_WEIGHT = 0.3, 1.5, 1.0
+_RANDOM_WEIGHT = 0.05  # of words drawn at random, which nothing foretells
 _SENTENCE_END = re.compile(r"(?<=[.!?;:]) +")
 _SHORTEST = 60  # characters; shorter source lines are headings and table cells
 
@@ -30,6 +31,7 @@ class Mix:
         handbook: Share of lines-worth tokens from generated handbook entries.
         grammar: Share from grammatical sentences.
         copying: Share from copying lines.
+        drill: Share from copying drills.
         joined: Probability that a fact sentence continues the previous document instead of
             starting its own, so that recall does not depend on a fresh context.
     """
@@ -39,8 +41,15 @@ class Mix:
     handbook: float = 0.02
     grammar: float = 0.08
     copying: float = 0.06
+    drill: float = 0.0
     joined: float = 0.4
 
+
+LEARN = Mix()
+"""First stage: facts and language."""
+
+FINISH = Mix(exposures=4, text=0.08, handbook=0.01, grammar=0.05, copying=0.02, drill=0.66)
+"""Second stage: copying in context, which the first does not bring about; facts are rehearsed."""
 
 Piece = tuple[str, float]  # text, including its leading space, and the loss weight of its tokens
 
@@ -79,6 +88,14 @@ def skill_lines(kind: str, seed: int) -> Iterator[str]:
     rng = random.Random(f"training {kind} {seed}")
     while True:
         yield corpus.skill_line(rng, kind)
+
+
+def drill_pieces(words: Sequence[str], seed: int) -> Iterator[list[Piece]]:
+    """Endless copying drills."""
+    rng = random.Random(f"training drill {seed}")
+    while True:
+        item = copying.drill(rng, words)
+        yield [(f" {item.prompt}", _RANDOM_WEIGHT), (f" {item.target}", _TEXT_WEIGHT)]
 
 
 def source_passages(data: Path, seed: int, longest: int = 320) -> list[str]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from revive.lab.copying import vocabulary
 from revive.lab.facts import Fact
-from revive.lab.mix import Mix, Piece, fact_passes, line_pieces, skill_lines
+from revive.lab.mix import Mix, Piece, drill_pieces, fact_passes, line_pieces, skill_lines
 
 _OPEN_ROWS = 48  # best fit over this many rows wastes about two per cent
 
@@ -69,11 +70,14 @@ def documents(
         "handbook": mix.handbook,
         "grammar": mix.grammar,
         "copying": mix.copying,
+        "drill": mix.drill,
     }
-    supply: dict[str, Iterator[str]] = {
-        kind: skill_lines(kind, seed) for kind in shares if kind != "text"
+    supply: dict[str, Iterator[list[Piece]]] = {
+        kind: map(line_pieces, skill_lines(kind, seed))
+        for kind in ("handbook", "grammar", "copying")
     }
-    supply["text"] = _cycle(passages)
+    supply["text"] = map(line_pieces, _cycle(passages))
+    supply["drill"] = drill_pieces(vocabulary(passages), seed)
     spent = dict.fromkeys(shares, 0)
     total = 0
     start = (bos, 0.0)
@@ -89,7 +93,7 @@ def documents(
         document += sentence
         for kind, share in shares.items():
             while spent[kind] < share * total:
-                line = encoder(line_pieces(next(supply[kind])))[: longest - 1]
+                line = encoder(next(supply[kind]))[: longest - 1]
                 spent[kind] += len(line)
                 total += len(line)
                 short = len(line) <= longest // 3 and len(document) + len(line) <= longest

@@ -1,4 +1,10 @@
-"""Train the lab model: `python -m revive.lab.train --data DIR --out DIR`.
+"""Train the lab model, in two stages.
+
+    python -m revive.lab.train --data DIR --out A
+    python -m revive.lab.train --data DIR --out B --start A/model --exposures 4 --rate 5e-4
+
+The first teaches facts and language, the second copying in context. What the package ships is
+B/model.
 
 The whole data order is fixed by the seed before the first step, so a resumed run sees exactly
 the batches an undisturbed one would have seen.
@@ -11,13 +17,13 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from torch import Tensor, nn
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from revive.lab import architecture, mix, packing, tokenizer
 from revive.lab.facts import load_facts
@@ -48,13 +54,15 @@ class Options:
     threads: int
     facts: int
     resume: bool
+    start: Path | None
 
 
 class Trainer:
     """A bfloat16 model with float32 master weights and AdamW state."""
 
     def __init__(self, model: LlamaForCausalLM, schedule: Schedule, device: torch.device) -> None:
-        self.model = model.to(device=device, dtype=torch.bfloat16)
+        nn.Module.to(model, device=device, dtype=torch.bfloat16)
+        self.model = model
         self.schedule = schedule
         self.device = device
         self._weights = list(self.model.parameters())
@@ -135,9 +143,7 @@ def run(options: Options) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     device = _device(options.device)
     coder, rows = _prepare(options)
-    model = LlamaForCausalLM(
-        architecture.config(options.size, len(coder), coder.bos_token_id, coder.eos_token_id)
-    )
+    model = _model(options, coder)
     # On short rows with a dense mask, plain matrix products beat the fused CPU attention.
     model.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
     order = torch.arange(len(rows.tokens))
@@ -169,6 +175,16 @@ def run(options: Options) -> None:
     _finish(options, folder, steps * per_step, seconds, device)
 
 
+def _model(options: Options, coder: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    if options.start is not None:
+        return LlamaForCausalLM.from_pretrained(options.start, dtype=torch.float32)
+    return LlamaForCausalLM(
+        architecture.config(
+            options.size, len(coder), _token(coder.bos_token_id), _token(coder.eos_token_id)
+        )
+    )
+
+
 def _prepare(options: Options) -> tuple[PreTrainedTokenizerFast, packing.Rows]:
     facts = load_facts()[: options.facts or None]
     passages = mix.source_passages(options.data, options.seed)
@@ -178,17 +194,25 @@ def _prepare(options: Options) -> tuple[PreTrainedTokenizerFast, packing.Rows]:
         lines += [next(supply) for _ in range(1500)]
     for pieces in mix.fact_passes(facts, 4, random.Random("tokenizer facts")):
         lines.append("".join(text for text, _ in pieces))
-    coder = tokenizer.build(facts, lines)
+    if options.start is None:
+        coder, amounts = tokenizer.build(facts, lines), mix.LEARN
+    else:
+        coder, amounts = AutoTokenizer.from_pretrained(options.start), mix.FINISH
     stream = packing.documents(
         facts,
         passages,
-        mix.Mix(exposures=options.exposures),
+        replace(amounts, exposures=options.exposures),
         packing.Encoder(coder),
         options.seed,
-        int(coder.bos_token_id),
+        _token(coder.bos_token_id),
         options.length,
     )
-    return coder, packing.pack(stream, options.length, int(coder.pad_token_id))
+    return coder, packing.pack(stream, options.length, _token(coder.pad_token_id))
+
+
+def _token(number: Any) -> int:
+    """A special token's id; transformers types it as almost anything."""
+    return int(number)
 
 
 def _log_step(
@@ -228,17 +252,19 @@ def _finish(
     # Imported late: evaluation needs the probes, which training itself does not.
     from revive.lab import card, evaluate
 
-    result = evaluate.evaluate(folder, options.data, device=str(device))
-    _LOG.info("%s", json.dumps({"event": "evaluation", **result}))
-    run_facts = card.Training(
+    stage = card.Stage(
         tokens=tokens,
-        minutes=seconds / 60,
+        minutes=round(seconds / 60, 1),
         hardware=f"{os.cpu_count()} CPU cores" if device.type == "cpu" else "one GPU",
         command=f"python -m revive.lab.train --size {options.size} --exposures "
-        f"{options.exposures} --rate {options.rate} --batch {options.batch}",
-        seed=options.seed,
+        f"{options.exposures} --rate {options.rate} --batch {options.batch} --seed {options.seed}"
+        + (" --start STAGE-BEFORE" if options.start else ""),
     )
-    card.write(folder, run_facts, result)
+    # Before the evaluation, which takes minutes: what was trained is then on record at once.
+    stages = card.record_stage(folder, stage, after=options.start)
+    result = evaluate.evaluate(folder, options.data, device=str(device))
+    _LOG.info("%s", json.dumps({"event": "evaluation", **result}))
+    card.write(folder, stages, result)
 
 
 def _device(name: str) -> torch.device:
@@ -262,6 +288,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--facts", type=int, default=0, help="only the first N facts (0: all)")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--start", type=Path, help="model folder of the stage before")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     run(Options(**vars(parser.parse_args(argv))))
 

@@ -5,7 +5,7 @@ model's dtype: updates added in place to bf16 weights would fall back into the p
 and lose 43 % of themselves in rounding (measured on synthetic data, see docs/findings.md).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -95,7 +95,7 @@ class Ledger:
         return self._account(realised, update, basis)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None, None, None]:
         """All commits inside hold together: an exception undoes every one of them, bit for bit."""
         if self._saved is not None:
             raise RuntimeError("A ledger transaction is already open; they do not nest.")

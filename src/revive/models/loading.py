@@ -70,7 +70,8 @@ def load_model(
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(
+        # transformers types `to` in a way that no call satisfies.
+        model: Any = AutoModelForCausalLM.from_pretrained(
             source, dtype=DTYPES[dtype], device_map=device_map, **options
         )
     except (OSError, ValueError, KeyError) as error:

@@ -5,7 +5,7 @@ block of the slice receives the given hidden states. Masks, rotary tables and ca
 model's own business, so that no family needs a hand-written forward.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -125,8 +125,9 @@ class BlockRunner:
             )
         if cache is None:
             return Captured(seen[0], (), ())
-        keys = tuple(cast(Tensor, layer_cache.keys) for layer_cache in cache.layers)
-        values = tuple(cast(Tensor, layer_cache.values) for layer_cache in cache.layers)
+        layers = cast("list[Any]", cache.layers)
+        keys: tuple[Tensor, ...] = tuple(layer_cache.keys for layer_cache in layers)
+        values: tuple[Tensor, ...] = tuple(layer_cache.values for layer_cache in layers)
         return Captured(seen[0], keys, values)
 
     def run(
@@ -164,7 +165,7 @@ class BlockRunner:
             return cast(Tensor, self._call_base(hidden, full_mask, positions, cache))
 
     @contextmanager
-    def inputs_of(self, sites: Sequence[Site]) -> Iterator[dict[str, Tensor]]:
+    def inputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
         """Record what each site's projection receives, `[rows, length, d_in]`, by parameter."""
         seen: dict[str, Tensor] = {}
 
@@ -196,7 +197,7 @@ class BlockRunner:
         ).last_hidden_state
 
     @contextmanager
-    def _only(self, start: int, stop: int) -> Iterator[None]:
+    def _only(self, start: int, stop: int) -> Generator[None, None, None]:
         skipped = [i for i in range(self.depth) if not start <= i < stop]
         originals = {i: self._blocks[i] for i in skipped}
         try:
@@ -224,7 +225,7 @@ class BlockRunner:
         return seen[0]
 
     @contextmanager
-    def _feed(self, layer: int, hidden: Tensor) -> Iterator[None]:
+    def _feed(self, layer: int, hidden: Tensor) -> Generator[None, None, None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if args:
                 return (hidden, *args[1:]), kwargs
@@ -237,7 +238,9 @@ class BlockRunner:
             handle.remove()
 
     @contextmanager
-    def _hook_output(self, layer: int, *, before: bool = False) -> Iterator[list[Tensor]]:
+    def _hook_output(
+        self, layer: int, *, before: bool = False
+    ) -> Generator[list[Tensor], None, None]:
         seen: list[Tensor] = []
 
         def after_hook(_module: nn.Module, _args: Any, output: Any) -> None:

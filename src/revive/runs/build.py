@@ -17,6 +17,7 @@ from revive.editors.moments import collect_moments
 from revive.errors import SpecError
 from revive.guards.base import Guard
 from revive.guards.fitted import FittedGuard
+from revive.linalg.cache import BasisCache
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel, load_model
 from revive.models.runner import BlockRunner
@@ -133,7 +134,11 @@ def build(
         spec = spec.model_copy(update={"editor": chosen})
     editor.prepare(context)
     chosen_guard = make_guard(spec.guard) if guard is None else guard
-    fitted = FittedGuard(chosen_guard, {s.parameter: ledger.original(s.parameter) for s in sites})
+    fitted = FittedGuard(
+        chosen_guard,
+        {s.parameter: ledger.original(s.parameter) for s in sites},
+        cache=None if cache is None else BasisCache(cache / "bases"),
+    )
     return Built(spec, loaded, Engine(context, ledger, editor, fitted), calibration)
 
 

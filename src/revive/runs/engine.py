@@ -56,17 +56,6 @@ def stored_updates(tensors: Mapping[str, Tensor]) -> dict[str, LowRank]:
     return {key: LowRank(tensors[_LEFT + key], tensors[_RIGHT + key]) for key in keys}
 
 
-def with_updates(
-    tensors: Mapping[str, Tensor], updates: Mapping[str, LowRank]
-) -> dict[str, Tensor]:
-    """A stored batch with its factors replaced."""
-    replaced = dict(tensors)
-    for key, factors in updates.items():
-        replaced[_LEFT + key] = factors.left.contiguous()
-        replaced[_RIGHT + key] = factors.right.contiguous()
-    return replaced
-
-
 class Engine:
     """Editor, guard and ledger of one model, and nothing else."""
 

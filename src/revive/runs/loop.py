@@ -71,6 +71,8 @@ def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
         loaded = load_from_spec(spec.model)
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
         run.check_same(edits, loaded)
+        # A kill inside a rollback leaves files of steps that its journal line has undone.
+        run_folder.drop_after(run.journal.committed_step())
         step = restore(run_folder, run.journal, run.built.engine)
         if run.journal.events():
             run.journal.append("resume", step)

@@ -1,9 +1,11 @@
 """Bring a model to where a run's journal ends: checkpoint, then stored updates, in order."""
 
+from revive.linalg.lowrank import LowRank
 from revive.models.ledger import Ledger
 from revive.runs.engine import Engine, stored_updates
 from revive.runs.journal import Journal
 from revive.runs.store import RunFolder
+from revive.runs.summary import standing
 
 
 def restore(folder: RunFolder, journal: Journal, engine: Engine) -> int:
@@ -37,6 +39,22 @@ def restore_ledger(
     if base:
         ledger.load_state_dict(folder.load_checkpoint(base))
     for number in range(base + 1, step + 1):
-        for key, factors in stored_updates(folder.load_update(number)).items():
+        for key, factors in standing_updates(folder, journal, number).items():
             ledger.commit(key, factors)
     return step
+
+
+def standing_updates(folder: RunFolder, journal: Journal, step: int) -> dict[str, LowRank]:
+    """What a batch wrote, by parameter name, without the edits that were taken out later.
+
+    Stored updates are never rewritten: the journal alone says which columns still count.
+    """
+    updates = stored_updates(folder.load_update(step))
+    events = standing(journal.events())
+    made = next(e["made"] for e in events if e["event"] == "batch" and e["step"] == step)
+    gone = [made.index(e["edit"]) for e in events if e.get("edit") and e["batch"] == step]
+    for key, factors in updates.items() if gone else ():
+        left = factors.left.clone()
+        left[:, gone] = 0
+        updates[key] = LowRank(left, factors.right)
+    return updates

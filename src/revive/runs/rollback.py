@@ -5,8 +5,9 @@ from pathlib import Path
 
 from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
-from revive.runs.engine import stored_updates, with_updates
+from revive.runs.engine import stored_updates
 from revive.runs.journal import Journal
+from revive.runs.replay import standing_updates
 from revive.runs.store import RunFolder
 from revive.runs.summary import standing
 
@@ -43,7 +44,7 @@ def rollback_to(folder: Path, step: int) -> Undone:
                 f"--to: the run has {committed} committed batches; give 0 to {committed}."
             )
         gone = [e for e in standing(journal.events()) if e["event"] == "batch" and e["step"] > step]
-        norm = _norm([stored_updates(run.load_update(e["step"])) for e in gone])
+        norm = _norm([standing_updates(run, journal, e["step"]) for e in gone])
         # The journal's line is the commit; files beyond it are leftovers from then on.
         journal.append("rollback", step, to=step)
         run.drop_after(step)
@@ -71,8 +72,7 @@ def rollback_edit(folder: Path, edit_id: str) -> Undone:
         ):
             raise SpecError(f"--edit: no edit {edit_id!r} is in the model of this run.")
         step, column = batch["step"], batch["made"].index(edit_id)
-        tensors = run.load_update(step)
-        updates = stored_updates(tensors)
+        updates = stored_updates(run.load_update(step))
         for key, factors in updates.items():
             if factors.rank != len(batch["made"]):
                 raise SpecError(
@@ -80,14 +80,8 @@ def rollback_edit(folder: Path, edit_id: str) -> Undone:
                 )
         parts = {k: LowRank(f.left[:, [column]], f.right[[column]]) for k, f in updates.items()}
         norm = _norm([parts])
-        rest: dict[str, LowRank] = {}
-        for key, factors in updates.items():
-            left = factors.left.clone()
-            left[:, column] = 0
-            rest[key] = LowRank(left, factors.right)
         # Checkpoints that hold the edit go first: after a kill in between, the sums are replayed.
         run.drop_checkpoints_from(step)
-        run.save_update(step, with_updates(tensors, rest))
         journal.append("rollback", journal.committed_step(), edit=edit_id, batch=step)
         last = journal.committed_step()
     shared = len(batch["made"]) - 1

@@ -66,6 +66,7 @@ def standing(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     kept: list[Mapping[str, Any]] = []
     for event in events:
         if event["event"] == "rollback":
-            kept = [e for e in kept if e["step"] <= event["step"]]
+            # An edit's removal falls with its batch, not with the step it was asked at.
+            kept = [e for e in kept if e.get("batch", e["step"]) <= event["step"]]
         kept.append(event)
     return kept
