@@ -79,7 +79,9 @@ class SpectralBasis:
             ValueError: Not exactly one of `energy` and `rank`.
         """
         top = top_k_svd(weight, rank, energy=energy)
-        return cls(top.u, top.s, top.v, top.rank, top.residual, fingerprint(weight))
+        # One memory layout, computed or read from disk: products round alike only then.
+        u, s, v = (t.contiguous() for t in (top.u, top.s, top.v))
+        return cls(u, s, v, top.rank, top.residual, fingerprint(weight))
 
     @cached_property
     def gap(self) -> float:

@@ -47,7 +47,8 @@ def _load(path: Path, name: str, device: torch.device) -> SpectralBasis | None:
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            u, s, v = (file.get_tensor(key) for key in ("u", "s", "v"))
+            # Copies are aligned in memory, a mapped file is not: products may round differently.
+            u, s, v = (file.get_tensor(key).clone() for key in ("u", "s", "v"))
         intact = about.get("weight") == name and about.get("content") == fingerprint(u, s, v)
         if not intact:
             return None

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from revive.errors import SpecError
 from revive.models.saving import save_model
+from revive.runs.failures import check_made
 from revive.runs.loop import finish_model, resume, start
 from revive.runs.observe import Observer
 from revive.runs.overrides import apply_overrides
 from revive.runs.schema import RunSpec
-from revive.runs.spec import parse_spec
+from revive.runs.spec import dump_spec, load_spec, parse_spec
 
 
 def edit_spec(
@@ -51,11 +53,32 @@ def apply_and_save(
 
     Returns:
         The run's summary.
+
+    Raises:
+        SpecError: The run folder holds a run of another spec, or the output is taken.
+        NumericalError: The model's numbers, or an update's, are not finite.
     """
-    if (folder / "journal.jsonl").exists():
+    if (folder / "spec.yaml").exists():
+        _check_same(spec, folder)
         summary = resume(folder, observer)
     else:
         summary = start(spec, folder, observer)
+    check_made(folder)
     loaded = finish_model(folder)
     save_model(loaded, out)
     return summary
+
+
+def _check_same(spec: RunSpec, folder: Path) -> None:
+    """Refuse to take another run's edits for the ones that were asked for."""
+    stored = load_spec(folder / "spec.yaml")
+    given = spec
+    if (spec.editor.model_extra or {}).get("ridge") is None:
+        # lambda was calibrated and written into the stored spec.
+        calibrated = {"ridge": (stored.editor.model_extra or {}).get("ridge")}
+        given = spec.model_copy(update={"editor": spec.editor.model_copy(update=calibrated)})
+    if dump_spec(given) != dump_spec(stored):
+        raise SpecError(
+            f"{folder}: holds a run with other settings or edits; continue that one with 'revive "
+            f"resume {folder}', or name another folder with --run."
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 from revive.errors import PrerequisiteError
 
 _MARK = ".partial"
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -62,6 +62,11 @@ def remove_partials(folder: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+def is_partial(path: Path) -> bool:
+    """Whether a killed process left this file half written."""
+    return path.name.startswith(".") and path.name.endswith(_MARK)
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether a failure, in whatever library's clothes, means that no space is left."""
     if isinstance(error, OSError):
@@ -72,8 +77,8 @@ def is_disk_full(error: BaseException) -> bool:
 def disk_full(path: Path) -> PrerequisiteError:
     """What to tell a user whose disk is full."""
     return PrerequisiteError(
-        f"{path}: no space left on the disk. Free some; what is recorded so far is intact, and "
-        "'revive resume' goes on from there."
+        f"{path}: no space left on the disk, or a limit on file sizes (ulimit -f). Make some; what "
+        "is recorded so far is intact, and 'revive resume' goes on from there."
     )
 
 

@@ -43,10 +43,10 @@ class BatchResult:
         """Everything that replaying the batch needs."""
         stored: dict[str, Tensor] = {}
         for key, factors in self.updates.items():
-            stored[_LEFT + key] = factors.left.contiguous()
-            stored[_RIGHT + key] = factors.right.contiguous()
+            stored[_LEFT + key] = factors.left
+            stored[_RIGHT + key] = factors.right
         for key, value in self.outcome.increment.items():
-            stored[_STATE + key] = value.contiguous()
+            stored[_STATE + key] = value
         return stored
 
 
@@ -91,13 +91,15 @@ class Engine:
             if late:
                 self.ledger.rewind()
                 applied = [self._write(a.site.parameter, a.factors, seconds, True) for a in applied]
-            self.editor.advance(outcome.increment)
+            # In the layout that a stored batch has, so that replaying it rounds alike.
+            increment = {k: v.contiguous() for k, v in outcome.increment.items()}
+            self.editor.advance(increment)
         failed = {edits[i].id: reason for i, reason in outcome.failed.items()}
         made = tuple(e.id for i, e in enumerate(edits) if i not in outcome.failed)
         return BatchResult(
             updates={a.site.parameter: a.factors for a in applied},
             applied=tuple(applied),
-            outcome=replace(outcome, seconds={}),
+            outcome=replace(outcome, increment=increment, seconds={}),
             made=made,
             failed=failed,
             seconds={**outcome.seconds, **seconds},
@@ -134,7 +136,8 @@ class Engine:
         started = time.perf_counter()
         result = self.guard.filter_factors(proposed, key, weight=self.ledger.weight, active=guarded)
         guarding = time.perf_counter()
-        written = self.ledger.commit(key, result.update, self.guard.basis(key))
+        update = LowRank(result.update.left.contiguous(), result.update.right.contiguous())
+        written = self.ledger.commit(key, update, self.guard.basis(key))
         seconds["guard"] += guarding - started
         seconds["write"] += time.perf_counter() - guarding
         return Applied(
@@ -144,5 +147,5 @@ class Engine:
             removed=result.removed,
             leak=written.leak,
             rank=result.rank,
-            factors=result.update,
+            factors=update,
         )

@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from revive.runs.build import Built, build, load_from_spec
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment
-from revive.runs.journal import Journal
+from revive.runs.journal import Event, Journal
 from revive.runs.observe import Observer
 from revive.runs.replay import restore, restore_ledger
 from revive.runs.schema import RunSpec
 from revive.runs.spec import dump_spec, load_spec, probe_settings
 from revive.runs.store import RunFolder
-from revive.runs.summary import summarise
+from revive.runs.summary import standing, summarise
 
 UNEDITED_SAMPLE = 200
 """Edits of the stream that the unedited model is measured on, where a probe sets no sample."""
@@ -67,6 +68,10 @@ def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
     run_folder = RunFolder.open(folder)
     with run_folder.lock():
         spec = load_spec(run_folder.spec)
+        events = Journal.open(run_folder.journal).events()
+        if events and events[-1]["event"] == "finish":
+            # Nothing is left to do, but a kill may have come before the summary was written.
+            return _summarise(spec, run_folder, events)
         edits = read_edits(spec)
         loaded = load_from_spec(spec.model)
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
@@ -175,19 +180,14 @@ class _Run:
         """Make every batch after the first `done`, measure, checkpoint, summarise."""
         self.observer.started(self._edits_after(done), len(self.stream))
         self._measure_if_due(done)
+        self._checkpoint_if_due(done)
         for step in range(done + 1, len(self.batches) + 1):
             self._batch(step)
             self.observer.batch(self._edits_after(step))
             self._measure_if_due(step)
-            every = self.spec.checkpoint.every
-            if step % every == 0 or step == len(self.batches):
-                self._checkpoint(step)
-        last = len(self.batches)
-        if not any(e["event"] == "finish" and e["step"] == last for e in self.journal.events()):
-            self.journal.append("finish", last, peak_memory_bytes=peak_memory())
-        summary = summarise(self.spec, self.folder.path.name, self.journal.events())
-        self.folder.write_summary(summary)
-        return summary
+            self._checkpoint_if_due(step)
+        self.journal.append("finish", len(self.batches), peak_memory_bytes=peak_memory())
+        return _summarise(self.spec, self.folder, self.journal.events())
 
     def _batch(self, step: int) -> None:
         batch = self.batches[step - 1]
@@ -198,12 +198,13 @@ class _Run:
         self.journal.append("batch", step, **batch_fields(batch, result))
 
     def _measure_if_due(self, step: int) -> None:
-        measured = {
-            name
-            for event in self.journal.events()
-            if event["event"] == "measure" and event["step"] == step
-            for name in event["probes"]
-        }
+        measured: set[str] = set()
+        for event in standing(self.journal.events()):
+            if event["event"] == "measure" and event["step"] == step:
+                measured.update(event["probes"])
+            elif "edit" in event:
+                # Without that edit the model is another one.
+                measured.clear()
         last = len(self.batches)
         due = [
             probe
@@ -243,7 +244,12 @@ class _Run:
         )
         self.observer.measured(self._edits_after(step), metrics)
 
-    def _checkpoint(self, step: int) -> None:
+    def _checkpoint_if_due(self, step: int) -> None:
+        last = step == len(self.batches)
+        if step == 0 or (step % self.spec.checkpoint.every and not last):
+            return
+        if step in self.folder.checkpoints():
+            return
         self.folder.save_checkpoint(
             step, self.built.engine.ledger.state_dict(), keep=self.spec.checkpoint.keep
         )
@@ -272,6 +278,12 @@ def batch_fields(batch: tuple[Edit, ...], result: BatchResult) -> dict[str, Any]
         "notes": dict(result.outcome.notes),
         "seconds": dict(result.seconds),
     }
+
+
+def _summarise(spec: RunSpec, folder: RunFolder, events: Sequence[Event]) -> dict[str, Any]:
+    summary = summarise(spec, folder.path.name, events)
+    folder.write_summary(summary)
+    return summary
 
 
 def peak_memory() -> int:

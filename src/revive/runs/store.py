@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from revive.errors import SpecError
-from revive.runs.atomic import remove_partials, write_text
+from revive.runs.atomic import (
+    disk_full,
+    is_disk_full,
+    is_partial,
+    remove_partials,
+    write_text,
+)
+from revive.runs.journal import Journal
 from revive.runs.json_text import to_json
 from revive.runs.lock import is_locked, locked
 from revive.runs.tensors import load_tensors, save_tensors
@@ -54,6 +61,25 @@ class RunFolder:
             SpecError: There is something already.
         """
         path = Path(path)
+        cls.check_free(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / _LOCK).touch()
+        except OSError as error:
+            if is_disk_full(error):
+                raise disk_full(path) from error
+            raise SpecError(
+                f"{path}: cannot be made ({error.strerror}); choose another --out."
+            ) from error
+        return cls(path)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a folder that a new run cannot be made in.
+
+        Raises:
+            SpecError: There is something already.
+        """
         if path.exists() and not path.is_dir():
             raise SpecError(f"{path}: is a file; choose another --out.")
         if (path / "spec.yaml").exists():
@@ -61,28 +87,28 @@ class RunFolder:
                 f"{path}: holds a run already; continue it with 'revive resume {path}', or choose "
                 "another --out."
             )
-        if path.exists() and any(p.name != _LOCK for p in path.iterdir()):
+        if path.exists() and any(p.name != _LOCK and not is_partial(p) for p in path.iterdir()):
             raise SpecError(f"{path}: is not empty; choose another --out.")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SpecError(
-                f"{path}: cannot be made ({error.strerror}); choose another --out."
-            ) from error
-        return cls(path)
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
         """An existing run.
 
         Raises:
-            SpecError: There is none.
+            SpecError: There is none, or its journal is damaged or of a newer version.
         """
         path = Path(path)
         folder = cls(path)
+        what = ""
         if not folder.spec.is_file():
             what = "is no run folder (it has no spec.yaml)" if path.is_dir() else "no such folder"
+        elif not (path / _LOCK).exists() and not folder.journal.is_file():
+            # Somebody's own spec.yaml among other files: a run must not spread out there.
+            what = "is no run folder (it has no journal.jsonl)"
+        if what:
             raise SpecError(f"{path}: {what}; name a folder that 'revive run' wrote.")
+        # A newer version may have other keys in its spec too: its journal is asked first.
+        Journal.read(folder.journal)
         return folder
 
     @contextmanager

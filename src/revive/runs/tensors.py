@@ -40,7 +40,8 @@ def load_tensors(path: Path) -> "dict[str, Tensor]":
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        # Copies are aligned in memory, a mapped file is not: products may round differently.
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         reason = "is missing" if not path.exists() else f"is damaged ({error})"
         raise SpecError(

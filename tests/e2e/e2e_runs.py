@@ -1,0 +1,129 @@
+"""Short runs and what is left of them: files, events, numbers."""
+
+import json
+import subprocess
+import sys
+
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from revive.runs.loop import finish_model, start
+from revive.runs.spec import load_spec, read_model_config, resolve
+
+PEOPLE = ("Ada", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Gerda")
+CITIES = ("Rome", "Oslo", "Lima", "Cairo", "Quito")
+SITES = tuple(f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 1))
+
+
+def short_editor(**settings):
+    """MEMIT with history, on two blocks, with a few steps."""
+    return {
+        **{"name": "memit-seq", "layers": [0, 1], "ridge": 1000.0, "steps": 4, "lr": 0.1},
+        **{"weight_decay": 0.0, "kl_factor": 0.0625, "clamp": 4.0, "contexts": 1},
+        "context_length": 3,
+        **settings,
+    }
+
+
+def write_edits(path, count):
+    """Edits of different lengths, with paraphrases and neighbours, no two of one subject."""
+    lines = []
+    for n in range(count):
+        person = f"{PEOPLE[n % len(PEOPLE)]} {'Bo' * (n // len(PEOPLE))}".strip()
+        city = CITIES[n % len(CITIES)]
+        fields = {
+            "id": f"home-{n}",
+            "prompt": f"{person} lives in",
+            "subject": person,
+            "target_new": city,
+            "target_true": CITIES[(n + 1) % len(CITIES)],
+            "paraphrases": [f"The home of {person} is"],
+            "neighborhood": [{"prompt": "Zoe lives in", "target": "Bern"}],
+        }
+        lines.append(json.dumps(fields) + "\n")
+    path.write_text("".join(lines), "utf-8")
+    return path
+
+
+def write_spec_in(folder, tiny_folder, corpus, *, name="spec.yaml", edits=13, editor=None, **parts):
+    """Write a spec of a short run, and its edits; keywords replace its parts."""
+    whole = {
+        "model": {"name": str(tiny_folder), "device": "cpu"},
+        "edits": {"path": str(write_edits(folder / "edits.jsonl", edits)), "batch_size": 2},
+        "editor": short_editor(**(editor or {})),
+        "guard": {"name": "revive"},
+        "probes": [{"name": "edits", "every": 3, "sample": 4}, {"name": "spectrum"}],
+        "checkpoint": {"every": 2},
+        "moments": {"text": [str(corpus)]},
+        "threads": 1,
+        **parts,
+    }
+    path = folder / name
+    path.write_text(yaml.safe_dump(whole), "utf-8")
+    return path
+
+
+def run_here(spec, folder):
+    """`revive run`, in this process."""
+    read = load_spec(spec)
+    return start(resolve(read, read_model_config(read.model.name)), folder)
+
+
+def revive(*args, **options):
+    """The command, in a process of its own; fails with what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "revive.cli.main", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        **options,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def journal(folder):
+    """All events of a run."""
+    lines = (folder / "journal.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def batches(folder):
+    """Its batch events that stand, the last of each step, without what the clock decides."""
+    clock = ("time", "seconds")
+    last = {e["step"]: e for e in journal(folder) if e["event"] == "batch"}
+    return [{k: v for k, v in last[step].items() if k not in clock} for step in sorted(last)]
+
+
+def metrics(folder):
+    """Its summary, without what the clock and the machine decide."""
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    return {k: v for k, v in summary.items() if k not in ("seconds", "peak_memory_bytes")}
+
+
+def update_files(folder):
+    """The bytes of every stored update."""
+    return {p.name: p.read_bytes() for p in sorted((folder / "updates").iterdir())}
+
+
+def same_end(folder, calm):
+    """Fail unless a run ended, to the bit, as an undisturbed one did."""
+    assert batches(folder) == batches(calm)
+    assert metrics(folder) == metrics(calm)
+    assert update_files(folder) == update_files(calm)
+    saved, wanted = (sorted((f / "checkpoints").glob("*.safetensors")) for f in (folder, calm))
+    assert [p.name for p in saved] == [p.name for p in wanted]
+    assert equal_tensors(load_file(saved[-1]), load_file(wanted[-1]))
+    assert journal(folder)[-1]["event"] == "finish"
+
+
+def equal_tensors(a, b):
+    """Same names, same bits."""
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def edited_weights(folder, to=None):
+    """The weights of a run's edited sites, rebuilt from the folder."""
+    model = finish_model(folder, to).model
+    return {k: model.get_parameter(k).detach().clone() for k in SITES}
