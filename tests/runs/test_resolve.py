@@ -125,7 +125,10 @@ def test_other_models_need_text():
 
 @pytest.mark.parametrize("config", [SMALL, LLAMA3])
 def test_resolving_twice_and_through_a_file_changes_nothing(tmp_path: Path, config: dict[str, Any]):
-    probes = ["edits", {"name": "perplexity", "text": "a.txt"}, {"name": "general", "every": 4}]
+    text = tmp_path / "a.txt"
+    text.write_text("Some text.\n", encoding="utf-8")
+    perplexity = {"name": "perplexity", "text": str(text)}
+    probes = ["edits", perplexity, {"name": "general", "every": 4}]
     resolved = resolve(spec(probes=probes, edits="e.jsonl"), config)
     assert resolve(resolved, config) == resolved
     path = tmp_path / "spec.yaml"

@@ -25,7 +25,8 @@ def new(folder: Path) -> RunFolder:
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {name: content for name, content in found.items() if name != ".lock"}
 
 
 def test_a_folder_with_a_run_or_anything_else_is_refused(tmp_path: Path):
@@ -49,6 +50,9 @@ def test_only_run_folders_open(tmp_path: Path):
     with pytest.raises(SpecError, match="no such folder"):
         RunFolder.open(tmp_path / "none")
     with pytest.raises(SpecError, match="is no run folder"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "spec.yaml").write_text("model: lab\n")
+    with pytest.raises(SpecError, match=r"is no run folder \(it has no journal.jsonl\)"):
         RunFolder.open(tmp_path)
     assert RunFolder.open(new(tmp_path).path).spec.read_text() == "model: lab\n"
 

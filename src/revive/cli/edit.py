@@ -40,16 +40,23 @@ def edit(
     """
     from revive.runs.apply import edit_spec
     from revive.runs.spec import read_model_config, resolve
+    from revive.runs.store import RunFolder
 
     check_free(out)
+    folder = run if run is not None else out.with_name(out.name + ".run")
+    if not (folder / "spec.yaml").exists():
+        RunFolder.check_free(folder)
     spec = edit_spec(model, edits, editor, guard, text or (), on_conflict, set_ or ())
     resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
-    folder = run if run is not None else out.with_name(out.name + ".run")
     from revive.cli.watch import watch
     from revive.runs.apply import apply_and_save
+    from revive.runs.failures import check_made
 
     with watch(out.name, quiet) as observer:
         summary = apply_and_save(resolved, folder, out, observer)
+    failed = check_made(folder)
+    if failed is not None:
+        say(failed)
     if json:
         print_json(summary)
     else:

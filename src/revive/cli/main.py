@@ -4,7 +4,6 @@ import logging
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from revive.cli import (
@@ -19,12 +18,11 @@ from revive.cli import (
     run,
     status,
 )
-from revive.errors import ReviveError
+from revive.cli.complaints import INTERRUPTED, account
 
 app = typer.Typer(
     name="revive",
     help="Edit facts in language models, thousands of times, without wrecking them.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -51,28 +49,33 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; turn errors into one line on stderr and an exit code."""
+    """Run the command line; turn errors into one line on stderr and an exit code.
+
+    Exit codes: 0 done, 2 bad spec or input, 3 a prerequisite is missing, 4 numerical failure,
+    130 interrupted; 1 is a mistake of this program.
+    """
     argv = sys.argv[1:]
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
     logging.basicConfig(level=logging.WARNING, format="revive: %(message)s")
     try:
-        code = app(args=argv, standalone_mode=False)
-    except ReviveError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        sys.exit(error.exit_code)
-    except click.exceptions.ClickException as error:
-        error.show(file=sys.stderr)
-        sys.exit(2)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        if debug:
-            raise
-        _complain("interrupted; what was committed is kept. A run continues with 'revive resume'.")
-        sys.exit(130)
+        code = app(args=argv or ["--help"], prog_name="revive", standalone_mode=False)
     except BrokenPipeError:
         sys.exit(0)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        code, message = account(error)
+        _complain(message)
+        sys.exit(code)
+    # Typer makes an exit code of Ctrl-C itself.
+    if code == INTERRUPTED:
+        _complain(
+            "interrupted; what was committed is kept. A run continues with 'revive resume RUN', "
+            "an edit with the same command again."
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from revive.cli.output import print_json, say
+from revive.errors import PrerequisiteError
+from revive.runs.atomic import is_disk_full
 
 
 def report(
@@ -20,7 +22,14 @@ def report(
     """
     from revive.report.page import write_report
 
-    page = write_report(runs, out, title=title)
+    try:
+        page = write_report(runs, out, title=title)
+    except OSError as error:
+        if is_disk_full(error):
+            raise PrerequisiteError(
+                f"{out}: no space left on the disk; free some and call the command again."
+            ) from error
+        raise
     if json:
         print_json({"page": str(page)})
     else:

@@ -24,12 +24,14 @@ def run(
     Example: revive run recipes/lab.yaml --set guard.energy=0.2 --out runs/lab
     """
     from revive.runs.spec import load_spec, read_model_config, resolve
+    from revive.runs.store import RunFolder
 
     read = load_spec(spec, set_ or ())
+    folder = out if out is not None else Path("runs") / spec.stem
+    RunFolder.check_free(folder)
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
     from revive.runs.loop import start
 
-    folder = out if out is not None else Path("runs") / spec.stem
     with _watch(resolved.label or resolved.editor.name, quiet) as observer:
         summary = start(resolved, folder, observer)
     _finish(folder, summary, json)
@@ -55,6 +57,11 @@ def _watch(label: str, quiet: bool):
 
 
 def _finish(folder: Path, summary: dict[str, object], json: bool) -> None:
+    from revive.runs.failures import check_made
+
+    failed = check_made(folder)
+    if failed is not None:
+        say(failed)
     if json:
         print_json(summary)
         return

@@ -1,7 +1,7 @@
 """An observer of a run that feeds the live progress display."""
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from revive.cli.progress import RunProgress
 from revive.runs.observe import Observer
@@ -51,9 +51,26 @@ class ProgressObserver(Observer):
 
 @contextmanager
 def watch(label: str, quiet: bool) -> Generator[ProgressObserver, None, None]:
-    """A progress observer that is closed whatever happens."""
+    """A progress observer that is closed whatever happens; quiet goes for transformers too."""
     observer = ProgressObserver(label, quiet)
+    with _hushed() if quiet else nullcontext():
+        try:
+            yield observer
+        finally:
+            observer.close()
+
+
+@contextmanager
+def _hushed() -> Generator[None, None, None]:
+    """No bars and no remarks of transformers while models are loaded and saved."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
-        yield observer
+        yield
     finally:
-        observer.close()
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -19,6 +19,9 @@ from revive.linalg.moments import SecondMoment
 from revive.models.runner import BlockRunner
 from revive.models.site import Site
 
+NOT_FINITE = "the target's loss is not finite"
+"""Why an edit failed, where its numbers were at fault and not its text."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeightUpdate:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from revive.errors import NumericalError
+
 OPENERS = ("The", "Therefore", "Because", "I", "You")
 
 
@@ -27,6 +29,9 @@ def generate_contexts(
 
     Returns:
         `count` texts, with `{` and `}` removed (they are place holders elsewhere).
+
+    Raises:
+        NumericalError: The model answers with NaN.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
@@ -42,6 +47,11 @@ def generate_contexts(
             for special in tokenizer.all_special_ids:
                 logits[special] = float("-inf")
             values, tokens = logits.topk(top_k)
+            if bool(values.isnan().any()):
+                raise NumericalError(
+                    "model: it answers with NaN before any edit; load an intact checkpoint, or "
+                    "another model.dtype."
+                )
             choice = torch.multinomial(values.softmax(dim=0), 1, generator=generator)
             ids.append(int(tokens[choice]))
         text = tokenizer.decode(ids, skip_special_tokens=True)

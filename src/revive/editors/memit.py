@@ -24,7 +24,14 @@ import torch
 from torch import Tensor
 
 from revive.data.edits import Edit
-from revive.editors.base import EditContext, Editor, Outcome, Updates, WeightUpdate
+from revive.editors.base import (
+    NOT_FINITE,
+    EditContext,
+    Editor,
+    Outcome,
+    Updates,
+    WeightUpdate,
+)
 from revive.editors.keys import KeySweep
 from revive.editors.options import MemitOptions
 from revive.editors.rows import EditRows, encode_edit
@@ -32,6 +39,7 @@ from revive.editors.targets import Targets, TargetSettings, solve_targets
 from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
 from revive.linalg.solve import NormalEquations
+from revive.models.runner import context_length
 from revive.models.site import Site
 
 _T = TypeVar("_T")
@@ -93,7 +101,7 @@ class LeastSquaresEditor(Editor):
                 avoid=context.bases.get(last.parameter),
             )
             for position in targets.failed.nonzero().flatten().tolist():
-                failed[kept[position]] = "the target's loss is not finite"
+                failed[kept[position]] = NOT_FINITE
         good = tuple(i for i in kept if i not in failed)
         z = torch.zeros(0)
         if targets is not None:
@@ -166,7 +174,7 @@ def encode_batch(
     batch: Sequence[Edit], context: EditContext
 ) -> tuple[dict[int, EditRows], dict[int, str]]:
     """Tokenise a batch; an edit that cannot be tokenised fails alone, with its reason."""
-    limit = getattr(context.runner.model.config, "max_position_embeddings", None)
+    limit = context_length(context.runner.model)
     rows: dict[int, EditRows] = {}
     failed: dict[int, str] = {}
     for index, edit in enumerate(batch):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from revive.errors import PrerequisiteError, SpecError
@@ -60,7 +61,8 @@ def load_model(
         trust_remote_code: Allow code from the checkpoint. Off unless asked.
 
     Raises:
-        SpecError: Unknown dtype, not a model folder, or an unsupported architecture.
+        SpecError: Unknown dtype, not a model folder, one that is damaged or incomplete, or an
+            unsupported architecture.
         PrerequisiteError: The hub cannot be reached or the device is missing.
     """
     if dtype not in DTYPES:
@@ -70,12 +72,25 @@ def load_model(
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        # transformers types `to` in a way that no call satisfies.
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=DTYPES[dtype], device_map=device_map, **options
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=DTYPES[dtype],
+            device_map=device_map,
+            output_loading_info=True,
+            **options,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, source, error) from error
+    model, report = loaded
+    if report["missing_keys"]:
+        # transformers would fill them with random numbers.
+        missing = sorted(report["missing_keys"])
+        raise SpecError(
+            f"model: {name} lacks {len(missing)} weights of its architecture, the first is "
+            f"{missing[0]}; give a complete checkpoint of a causal language model."
+        )
     if device_map is None:
         model = model.to(place)
     model.eval()

@@ -261,6 +261,12 @@ class BlockRunner:
             handle.remove()
 
 
+def context_length(model: nn.Module) -> int | None:
+    """Most tokens that a model takes, where its configuration says so."""
+    found = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return found if isinstance(found, int) else None
+
+
 def positions_of(mask: Tensor) -> Tensor:
     """Position ids of a padded batch: real tokens count from 0, on either padding side."""
     return (mask.long().cumsum(dim=1) - 1).clamp(min=0)

@@ -1,11 +1,13 @@
 """Save a model folder that `from_pretrained` loads."""
 
-import errno
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import LoadedModel
+from revive.runs.atomic import is_disk_full
 
 
 def save_model(loaded: LoadedModel, folder: Path) -> Path:
@@ -25,8 +27,8 @@ def save_model(loaded: LoadedModel, folder: Path) -> Path:
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except (OSError, SafetensorError) as error:
+        if is_disk_full(error):
             raise PrerequisiteError(
                 f"{folder}: the disk is full; free some space and save again."
             ) from error

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from revive.models.runner import context_length
+
 _DEFAULT_WINDOW = 512  # tokens
 
 
@@ -49,6 +51,9 @@ def score_targets(
 ) -> TargetScores:
     """Score each target as the continuation of its prompt after a single space.
 
+    Of a prompt that is longer than the model's context, the end is read, as the evaluation
+    harnesses do.
+
     Args:
         model: Causal language model; its training mode is left as found.
         tokenizer: Its tokenizer. Special tokens are added the way it adds them to the prompt.
@@ -69,12 +74,16 @@ def score_targets(
     whole = [f"{p.rstrip()} {t.strip()}" for p, t in zip(prompts, targets, strict=True)]
     starts = [len(ids) for ids in _encode(tokenizer, [prompt.rstrip() for prompt in prompts])]
     sequences = _encode(tokenizer, whole)
+    room = context_length(model)
     for prompt, target, start, ids in zip(prompts, targets, starts, sequences, strict=True):
         if not target.strip() or not 0 < start < len(ids):
             raise ValueError(
                 f"score_targets: target {target!r} after prompt {prompt!r} has no tokens that "
                 "can be scored; give a non-empty prompt and target"
             )
+    if room is not None:
+        starts = [max(1, s - max(0, len(i) - room)) for s, i in zip(starts, sequences, strict=True)]
+        sequences = [ids[-room:] for ids in sequences]
     scored = _score(model, sequences, starts, max_tokens_per_batch)
     return TargetScores(
         nll=torch.stack([item.nll.mean() for item in scored]),
@@ -174,25 +183,36 @@ def _start_token(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def _default_window(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int:
-    config: Any = getattr(model, "config", None)
-    positions = getattr(config, "max_position_embeddings", None) or _DEFAULT_WINDOW
+    positions = context_length(model) or _DEFAULT_WINDOW
     return int(min(_DEFAULT_WINDOW, positions, tokenizer.model_max_length))
 
 
 def _score(
     model: nn.Module, sequences: Sequence[Sequence[int]], starts: Sequence[int], budget: int
 ) -> list[_Scored]:
-    """Score `sequence[start:]` for every sequence; start is at least 1."""
+    """Score `sequence[start:]` for every sequence; start is at least 1.
+
+    A sequence's last token is predicted but never read, so sequences that differ there alone,
+    such as one prompt with two one-token targets, share a forward pass.
+    """
+    sharing: dict[tuple[int, ...], list[int]] = {}
+    for index, sequence in enumerate(sequences):
+        sharing.setdefault(tuple(sequence[:-1]), []).append(index)
+    inputs = list(sharing)
     results: list[_Scored | None] = [None] * len(sequences)
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            for batch in _batches(sequences, budget):
-                rows = [sequences[index] for index in batch]
-                firsts = [starts[index] for index in batch]
-                for index, item in zip(batch, _score_batch(model, rows, firsts), strict=True):
-                    results[index] = item
+            for batch in _batches(inputs, budget):
+                rows = [inputs[number] for number in batch]
+                members = [sharing[row] for row in rows]
+                first = min(starts[index] for group in members for index in group) - 1
+                for group, logits in zip(members, _logits(model, rows, first), strict=True):
+                    for index in group:
+                        start = starts[index]
+                        tokens = torch.tensor(sequences[index][start:], device=logits.device)
+                        results[index] = _read(logits[start - 1 - first :], tokens)
     finally:
         model.train(training)
     return [item for item in results if item is not None]
@@ -210,9 +230,8 @@ def _batches(sequences: Sequence[Sequence[int]], budget: int) -> Iterator[list[i
         yield batch
 
 
-def _score_batch(
-    model: nn.Module, rows: Sequence[Sequence[int]], starts: Sequence[int]
-) -> Iterator[_Scored]:
+def _logits(model: nn.Module, rows: Sequence[Sequence[int]], first: int) -> Iterator[Tensor]:
+    """Logits of each row from position `first` to its end, `[length - first, vocabulary]`."""
     lengths = [len(row) for row in rows]
     longest = max(lengths)
     device = next(model.parameters()).device
@@ -227,11 +246,14 @@ def _score_batch(
         extra["position_ids"] = places.contiguous()
     skipped = 0
     if "logits_to_keep" in accepted:
-        skipped = min(starts) - 1
+        skipped = first
         extra["logits_to_keep"] = longest - skipped
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **extra).logits
-    for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-        wanted = logits[row, start - 1 - skipped : length - 1 - skipped].float()
-        tokens = ids[row, start:length]
-        chosen = wanted.log_softmax(-1).gather(1, tokens[:, None]).squeeze(1)
-        yield _Scored((-chosen).cpu(), (wanted.argmax(-1) == tokens).cpu())
+    for row, length in enumerate(lengths):
+        yield logits[row, first - skipped : length - skipped]
+
+
+def _read(logits: Tensor, tokens: Tensor) -> _Scored:
+    wanted = logits.float()
+    chosen = wanted.log_softmax(-1).gather(1, tokens[:, None]).squeeze(1)
+    return _Scored((-chosen).cpu(), (wanted.argmax(-1) == tokens).cpu())

@@ -20,7 +20,7 @@ from revive.guards.fitted import FittedGuard
 from revive.linalg.cache import BasisCache
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel, load_model
-from revive.models.runner import BlockRunner
+from revive.models.runner import BlockRunner, context_length
 from revive.runs.calibrate import Calibration, calibrate_ridge
 from revive.runs.engine import Engine
 from revive.runs.schema import GuardSpec, ModelSpec, MomentsSpec, RunSpec
@@ -29,7 +29,7 @@ from revive.runs.spec import editor_options
 Notify = Callable[[str, int, int], None]
 """Called with (phase, steps done, steps in all) while something long is computed."""
 
-LAB_SENTENCES = 4_000
+LAB_SENTENCES = 2_000
 CALIBRATION_BATCH = 100
 
 
@@ -112,7 +112,7 @@ def build(
         moment_texts(spec.moments, spec.seed),
         cache=cache,
         model_fingerprint=loaded.fingerprint,
-        window=spec.moments.window,
+        window=min(spec.moments.window, context_length(loaded.model) or spec.moments.window),
         progress=lambda done, total: notify("moments", done, total),
     )
     context = EditContext(runner, loaded.tokenizer, sites, contexts, moments)

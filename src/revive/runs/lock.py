@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from revive.errors import SpecError
+from revive.runs.atomic import disk_full, is_disk_full
 
 _LOG = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ def locked(path: Path) -> Generator[None, None, None]:
 
     Raises:
         SpecError: Another process holds it.
+        PrerequisiteError: The disk is full.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -34,8 +36,13 @@ def locked(path: Path) -> Generator[None, None, None]:
         except OSError as error:
             # Some cluster file systems have no locks; a run must be possible there too.
             _LOG.warning("%s: this file system has no locks (%s)", path.parent, error.strerror)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            if is_disk_full(error):
+                raise disk_full(path.parent) from error
+            raise
         yield
         # An empty file says that nobody left in a hurry; unlinking it would let two in.
         with suppress(OSError):

@@ -98,7 +98,7 @@ def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
 def _probe(probe: ProbeSpec) -> ProbeSpec:
     settings = probe_settings(probe)
     if probe.name == "perplexity":
-        settings["text"] = _absolute(settings["text"])
+        settings["text"] = _file("probes.perplexity.text", settings["text"])
     return ProbeSpec(name=probe.name, every=probe.every, **settings)
 
 
@@ -112,8 +112,15 @@ def _moments(spec: RunSpec) -> MomentsSpec:
         )
     resolved = LAB if text is None else text
     if isinstance(resolved, list):
-        resolved = [_absolute(path) for path in resolved]
+        resolved = [_file("moments.text", path) for path in resolved]
     return spec.moments.model_copy(update={"text": resolved})
+
+
+def _file(key: str, path: str) -> str:
+    """A file that is read after the run folder is made: it had better be there."""
+    if not Path(path).is_file():
+        raise SpecError(f"{key}: {path}: no such file; check the path.")
+    return _absolute(path)
 
 
 def _absolute(path: str) -> str:

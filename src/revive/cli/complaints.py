@@ -1,0 +1,51 @@
+"""What a user is told about an exception, and the exit code."""
+
+from typing import Any
+
+from revive.errors import PrerequisiteError, ReviveError, SpecError
+from revive.runs.atomic import is_disk_full
+
+INTERRUPTED = 130
+_OWN_MISTAKE = 1
+
+
+def account(error: Exception) -> tuple[int, str]:
+    """Exit code and message of an exception that ended the command."""
+    if isinstance(error, ReviveError):
+        return error.exit_code, str(error)
+    # Typer has had click's exceptions inside and outside; what they have in common is this method.
+    if hasattr(error, "format_message"):
+        return SpecError.exit_code, _usage(error)
+    if is_disk_full(error):
+        return PrerequisiteError.exit_code, f"{_place(error)}no space left on the disk; free some."
+    if isinstance(error, OSError) and error.strerror:
+        return (
+            PrerequisiteError.exit_code,
+            f"{_place(error)}{error.strerror}; check that it is there and may be used.",
+        )
+    # torch's own class is not imported for this: most commands never load torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            PrerequisiteError.exit_code,
+            "out of memory; use a smaller edits.batch_size, a smaller model.dtype or another "
+            "model.device.",
+        )
+    return (
+        _OWN_MISTAKE,
+        f"unexpected {type(error).__name__}: {error}. This is a mistake of revive; what a run "
+        "committed is kept. Run the command again with --debug and report what it prints.",
+    )
+
+
+def _usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    command = "revive" if context is None else str(context.command_path)
+    message = str(error.format_message()).replace("Value error, ", "").rstrip(".")
+    end = "" if message.endswith("?") else "."
+    where = command.partition(" ")[2]
+    return f"{where}{': ' if where else ''}{message}{end} See '{command} --help'."
+
+
+def _place(error: BaseException) -> str:
+    name = getattr(error, "filename", None)
+    return f"{name}: " if name else ""
