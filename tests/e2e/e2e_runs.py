@@ -47,10 +47,12 @@ def write_edits(path, count):
 
 
 def write_spec_in(folder, tiny_folder, corpus, *, name="spec.yaml", edits=13, editor=None, **parts):
-    """Write a spec of a short run, and its edits; keywords replace its parts."""
+    """Write a spec of a short run, and so many edits; keywords replace its parts."""
+    if isinstance(edits, int):
+        edits = {"path": str(write_edits(folder / "edits.jsonl", edits)), "batch_size": 2}
     whole = {
         "model": {"name": str(tiny_folder), "device": "cpu"},
-        "edits": {"path": str(write_edits(folder / "edits.jsonl", edits)), "batch_size": 2},
+        "edits": edits,
         "editor": short_editor(**(editor or {})),
         "guard": {"name": "revive"},
         "probes": [{"name": "edits", "every": 3, "sample": 4}, {"name": "spectrum"}],
