@@ -88,13 +88,28 @@ def test_too_many_pairs_are_refused(monkeypatch):
         grammar.minimal_pairs(2, 0)
 
 
-def test_copying_repeats_held_out_words_exactly():
-    items = copying.items(100, 0)
-    assert items == copying.items(100, 0)
-    for item in items:
-        shown = item.prompt.removeprefix("Repeat: ").split(" . Again: ")
-        assert f"{shown[1]} {item.target}" == shown[0]
-        assert words(shown[0]) <= set(COPY_HELD_OUT)
+def test_copying_pairs_show_held_out_words_and_one_of_the_two_copies_them():
+    tested = copying.pairs(100, 0)
+    assert tested == copying.pairs(100, 0)
+    for pair in tested:
+        shown, copied = pair.good.removeprefix("Repeat: ").split(" . Again: ")
+        assert copied == shown
+        same, other = pair.bad.removeprefix("Repeat: ").split(" . Again: ")
+        assert same == shown
+        assert not words(other) & words(shown)
+        assert len(other.split()) == len(shown.split())
+        assert words(shown) | words(other) <= set(COPY_HELD_OUT)
+
+
+def test_copying_drills_never_use_a_held_out_word():
+    pool = copying.vocabulary(
+        ["the lemon and the other lantern", "plain words only, Velvet"]
+    )
+    assert pool == ["and", "only", "other", "plain", "the", "words"]
+    rng = random.Random(0)
+    for _ in range(50):
+        item = copying.drill(rng, pool)
+        assert item.prompt == f"Repeat: {item.target} . Again:"
 
 
 def test_held_out_copy_words_are_never_copied_in_training():

@@ -34,12 +34,13 @@ def measure(
         tokenizer: Its tokenizer.
         facts: Kept facts to recall, at most as many as there are.
         pairs: Minimal pairs.
-        copies: Copying items.
+        copies: Copying pairs.
         seed: Seed of the items.
 
     Returns:
         `perplexity` per token of the held-out prose; `minimal_pairs`, `fact_recall` and
-        `copying` as shares of items answered right; `general`, the mean of those three.
+        `copying` as shares of items answered right; `general`, the mean of those three after
+        `minimal_pairs` and `copying` are rescaled so that guessing scores 0.
 
     Raises:
         ValueError: If a part is asked for no items.
@@ -49,21 +50,31 @@ def measure(
             f"battery: facts={facts}, pairs={pairs}, copies={copies}; each must be at least 1"
         )
     sentences = grammar.minimal_pairs(pairs, seed)
-    items = copying.items(copies, seed)
+    copied = copying.pairs(copies, seed)
     shares = {
         "minimal_pairs": pair_accuracy(
             model, tokenizer, [pair.good for pair in sentences], [pair.bad for pair in sentences]
         ),
         "fact_recall": recall(model, tokenizer, kept_facts(facts, seed)),
-        "copying": _exact(
-            model, tokenizer, [item.prompt for item in items], [item.target for item in items]
+        "copying": pair_accuracy(
+            model, tokenizer, [pair.good for pair in copied], [pair.bad for pair in copied]
         ),
     }
+    skill = (
+        _above_chance(shares["minimal_pairs"]),
+        shares["fact_recall"],
+        _above_chance(shares["copying"]),
+    )
     return {
         "perplexity": perplexity(model, tokenizer, prose(), window=WINDOW),
         **shares,
-        "general": sum(shares.values()) / len(shares),
+        "general": sum(skill) / len(skill),
     }
+
+
+def _above_chance(share: float) -> float:
+    """A share of two-way choices, rescaled from [0.5, 1] to [0, 1]."""
+    return max(0.0, 2 * share - 1)
 
 
 def recall(

@@ -12,10 +12,10 @@ _MEANING = {
     "paraphrase": "the same over the six other trained templates",
     "held_out": "the same over two templates that training never used",
     "perplexity": "perplexity per token of held-out prose written for this package",
-    "minimal_pairs": "own grammatical minimal pairs with held-out words",
+    "minimal_pairs": "own grammatical minimal pairs with held-out words (chance 0.5)",
     "fact_recall": "greedy recall of facts that are never edited",
-    "copying": "word sequences copied in context, whole sequence right",
-    "general": "mean of minimal pairs, fact recall and copying",
+    "copying": "one to three held-out words: their copy preferred to other words (chance 0.5)",
+    "general": "mean of minimal pairs, fact recall and copying, each rescaled so that chance is 0",
     "blimp": "BLiMP, mean over 67 paradigms, first 200 pairs each (chance 0.5)",
     "wikitext2": "WikiText-2 test perplexity per token, 96-token window (not trained on)",
 }

@@ -19,19 +19,28 @@ class CopyItem:
     target: str
 
 
+@dataclass(frozen=True)
+class CopyPair:
+    """Two full lines: one copies what it shows, the other names other words."""
+
+    good: str
+    bad: str
+
+
 def line(rng: random.Random) -> str:
     """One training line over the trained words."""
     words = rng.sample(COPY_TRAINED, rng.choice(_LENGTHS))
-    item = _item(words)
-    return f"{item.prompt} {item.target}"
+    text = " ".join(words)
+    return f"Repeat: {text} . Again: {text}"
 
 
 def drill(rng: random.Random, words: Sequence[str]) -> CopyItem:
-    """A longer line over any words, in which only the second half can be known.
+    """One to three words of a large vocabulary, of which only the second mention can be known.
 
     Few words in few orders can be learned by heart; copying as such is learned from many.
     """
-    return _item(rng.sample(words, rng.randint(4, 28)))
+    text = " ".join(rng.sample(words, rng.choices((1, 2, 3), (4, 1, 1))[0]))
+    return CopyItem(prompt=f"Repeat: {text} . Again:", target=text)
 
 
 def vocabulary(texts: Iterable[str]) -> list[str]:
@@ -46,12 +55,14 @@ def sighting(rng: random.Random) -> str:
     return rng.choice((f"One of the words is {word}.", f"The word {word} is in the list."))
 
 
-def items(count: int, seed: int) -> tuple[CopyItem, ...]:
-    """Test items over held-out words; the first word is given, the rest must be copied."""
+def pairs(count: int, seed: int) -> tuple[CopyPair, ...]:
+    """Test pairs over one to three held-out words; guessing is right half of the time."""
     rng = random.Random(f"copying {seed}")
-    return tuple(_item(rng.sample(COPY_HELD_OUT, rng.choice(_LENGTHS))) for _ in range(count))
-
-
-def _item(words: list[str]) -> CopyItem:
-    text = " ".join(words)
-    return CopyItem(prompt=f"Repeat: {text} . Again: {words[0]}", target=" ".join(words[1:]))
+    made: list[CopyPair] = []
+    for _ in range(count):
+        length = rng.randint(1, 3)
+        words = rng.sample(COPY_HELD_OUT, 2 * length)
+        shown, other = " ".join(words[:length]), " ".join(words[length:])
+        start = f"Repeat: {shown} . Again:"
+        made.append(CopyPair(good=f"{start} {shown}", bad=f"{start} {other}"))
+    return tuple(made)

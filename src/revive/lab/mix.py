@@ -48,7 +48,7 @@ class Mix:
 LEARN = Mix()
 """First stage: facts and language."""
 
-FINISH = Mix(exposures=4, text=0.08, handbook=0.01, grammar=0.05, copying=0.02, drill=0.66)
+FINISH = Mix(exposures=4, text=0.08, handbook=0.01, grammar=0.05, copying=0.0, drill=0.4)
 """Second stage: copying in context, which the first does not bring about; facts are rehearsed."""
 
 Piece = tuple[str, float]  # text, including its leading space, and the loss weight of its tokens
