@@ -51,13 +51,18 @@ class Editor:
         Raises:
             SpecError: A setting is unknown or malformed.
         """
+        if not isinstance(guard, Guard | str):
+            raise SpecError(
+                f"guard: {guard!r} is neither a guard nor a name; 'none' means no guard."
+            )
         self._loaded = loaded
         self._guard = guard if isinstance(guard, Guard) else None
         data: dict[str, object] = {
             "model": {"name": loaded.name},
             "edits": {"path": "lab", "batch_size": batch_size},
             "editor": {"name": method, **options},
-            "guard": guard if isinstance(guard, str) else {"name": guard.name},
+            # A guard that is given is used as it is; it need not have a name that specs know.
+            "guard": guard if isinstance(guard, str) else {},
             "moments": {} if text is None else {"text": text if text == "lab" else _listed(text)},
             "seed": seed,
         }
@@ -162,6 +167,15 @@ class Editor:
 
     def _settled(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:
         """Checked, with ids; of edits that contradict each other in one call the last one wins."""
+        if isinstance(edits, Edit):
+            raise SpecError("edit: takes a list of edits; write editor.edit([edit]).")
+        edits = list(edits)
+        for edit in edits:
+            if not isinstance(edit, Edit):
+                raise SpecError(
+                    f"edit: {edit!r} is no revive.Edit; build one, or read a file with "
+                    "revive.load_edits(path).edits."
+                )
         first = len(self.edits) + 1
         named = [replace(e, id=e.id or f"edit-{i}") for i, e in enumerate(edits, start=first)]
         placed = [Placed(check_edit(e, e.id), e.id) for e in named]

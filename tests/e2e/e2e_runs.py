@@ -15,6 +15,22 @@ PEOPLE = ("Ada", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Gerda")
 CITIES = ("Rome", "Oslo", "Lima", "Cairo", "Quito")
 SITES = tuple(f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 1))
 
+# Runs without our package on the path: what was saved must not need it.
+FOREIGN = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32).eval()
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+assert "revive" not in sys.modules
+torch.set_num_threads(1)
+found = {}
+for prompt in json.loads(sys.argv[2]):
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        found[prompt] = model(input_ids=ids).logits[0].tolist()
+json.dump(found, sys.stdout)
+"""
+
 
 def short_editor(**settings):
     """MEMIT with history, on two blocks, with a few steps."""
@@ -129,3 +145,22 @@ def edited_weights(folder, to=None):
     """The weights of a run's edited sites, rebuilt from the folder."""
     model = finish_model(folder, to).model
     return {k: model.get_parameter(k).detach().clone() for k in SITES}
+
+
+def logits_elsewhere(folder, prompts):
+    """Logits by stock transformers, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN, str(folder), json.dumps(prompts)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return {k: torch.tensor(v) for k, v in json.loads(done.stdout).items()}
+
+
+def logits_here(loaded, prompt):
+    """Logits of a model in memory."""
+    ids = loaded.tokenizer(prompt, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        return loaded.model(input_ids=ids).logits[0]

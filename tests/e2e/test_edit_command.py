@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from e2e_runs import journal, revive
+from e2e_runs import journal, logits_elsewhere, logits_here, revive
 
 from revive.models.loading import load_model
 from revive.runs.apply import apply_and_save, edit_spec
@@ -22,40 +22,6 @@ EDITS = (
     ("She saw a bird", "bird", "but"),
 )
 SHORT = ("layers=[1,2]", "contexts=1", "context_length=3", "steps=15", "ridge=30", "clamp=4")
-
-# Runs without our package on the path: what was saved must not need it.
-FOREIGN = """
-import json, sys, torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32).eval()
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-assert "revive" not in sys.modules
-torch.set_num_threads(1)
-found = {}
-for prompt in json.loads(sys.argv[2]):
-    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        found[prompt] = model(input_ids=ids).logits[0].tolist()
-json.dump(found, sys.stdout)
-"""
-
-
-def logits_elsewhere(folder, prompts):
-    """Logits by stock transformers, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", FOREIGN, str(folder), json.dumps(prompts)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return {k: torch.tensor(v) for k, v in json.loads(done.stdout).items()}
-
-
-def logits_here(loaded, prompt):
-    ids = loaded.tokenizer(prompt, return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        return loaded.model(input_ids=ids).logits[0]
 
 
 def answer(loaded, prompt, target):

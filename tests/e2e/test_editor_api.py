@@ -1,0 +1,137 @@
+"""`revive.Editor`: edit, undo, save; what a misuse is told."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from e2e_runs import SITES, equal_tensors, logits_elsewhere, logits_here, short_editor, write_edits
+
+import revive
+from revive.guards.base import Guard
+
+SETTINGS = {k: v for k, v in short_editor().items() if k != "name"}
+
+
+@pytest.fixture(scope="module")
+def edits(tmp_path_factory):
+    path = write_edits(tmp_path_factory.mktemp("edits") / "edits.jsonl", 8)
+    return revive.load_edits(str(path)).edits
+
+
+@pytest.fixture
+def editor(tiny_folder, corpus):
+    return make(tiny_folder, corpus)
+
+
+def make(tiny_folder, corpus, **settings):
+    ours = {"guard": revive.Revive(energy=0.2), "batch_size": 2, "text": str(corpus), **SETTINGS}
+    return revive.Editor.from_pretrained(str(tiny_folder), device="cpu", **{**ours, **settings})
+
+
+def weights(editor):
+    return {k: v.clone() for k, v in editor.model.state_dict().items()}
+
+
+def test_two_calls_and_undo_to_the_bit(editor, edits):
+    untouched = weights(editor)
+    assert len(editor.edit(edits[:3])) == 2
+    first = weights(editor)
+    (second,) = editor.edit(edits[3:5])
+    both, tensors = weights(editor), second.tensors()
+    assert (editor.steps, len(editor.edits)) == (3, 5)
+    editor.rollback(steps=1)
+    assert equal_tensors(weights(editor), first)
+    assert not equal_tensors(first, both)
+    assert (editor.steps, len(editor.edits)) == (2, 3)
+    # The history of keys is back where it was, too.
+    (again,) = editor.edit(edits[3:5])
+    assert equal_tensors(again.tensors(), tensors)
+    assert equal_tensors(weights(editor), both)
+    editor.rollback(steps=3)
+    assert equal_tensors(weights(editor), untouched)
+    assert editor.edits == ()
+
+
+def test_only_the_edited_sites_change(editor, edits):
+    before = weights(editor)
+    editor.edit(edits[:2])
+    after = weights(editor)
+    assert {k for k in before if not torch.equal(before[k], after[k])} == set(SITES)
+
+
+def test_the_guard_is_at_work(tiny_folder, corpus, edits):
+    leaks = {}
+    # At an energy above 0, no guard measures what its updates do to the same directions.
+    for guard in (revive.Revive(energy=0.2), revive.NoGuard(energy=0.2)):
+        results = make(tiny_folder, corpus, guard=guard).edit(edits[:4])
+        leaks[guard.name] = [a.leak for r in results for a in r.applied]
+    assert len(leaks["revive"]) == 4
+    assert max(leaks["revive"]) < 1e-10
+    assert min(leaks["none"]) > 1e-3
+
+
+def test_a_saved_model_needs_nothing_of_ours(editor, edits, tmp_path):
+    editor.edit(edits[:4])
+    folder = editor.save_pretrained(tmp_path / "saved")
+    prompts = [e.text for e in edits[:4]]
+    elsewhere = logits_elsewhere(folder, prompts)
+    for prompt in prompts:
+        assert float((elsewhere[prompt] - logits_here(editor, prompt)).abs().max()) <= 1e-5
+    with pytest.raises(revive.SpecError, match="not empty"):
+        editor.save_pretrained(folder)
+
+
+def test_updates_add_up_to_the_change(editor, edits):
+    before = weights(editor)
+    editor.edit(edits)
+    after = weights(editor)
+    for site in SITES:
+        total = sum(u[site].dense().double() for u in editor.updates())
+        change = after[site].double() - before[site].double()
+        assert float((total - change).norm()) <= 1e-6 * float(after[site].norm())
+
+
+def test_a_guard_of_ones_own_needs_no_registration(tiny_folder, corpus, edits):
+    @dataclass(frozen=True, kw_only=True)
+    class Mine(Guard):
+        name: ClassVar[str] = "mine"
+        paper: ClassVar[str] = ""
+        summary: ClassVar[str] = "REVIVE under another name"
+
+        def protector(self, weight, key, *, cache=None):
+            return revive.Revive(energy=0.2).protector(weight, key, cache=cache)
+
+    mine, ours = make(tiny_folder, corpus, guard=Mine()), make(tiny_folder, corpus)
+    for editor in (mine, ours):
+        editor.edit(edits[:2])
+    assert equal_tensors(weights(mine), weights(ours))
+
+
+def test_misuse_is_told_what_to_do(editor, edits, tiny_folder, corpus):
+    before = weights(editor)
+    wrong = revive.Edit(prompt="Rome is in", subject="Paris", target_new="Italy")
+    for given, told in (
+        (edits[0], "takes a list"),
+        ([{"prompt": "Ada lives in", "subject": "Ada", "target_new": "Rome"}], "load_edits"),
+        ([wrong], "Paris"),
+    ):
+        with pytest.raises(revive.SpecError, match=told):
+            editor.edit(given)
+    with pytest.raises(revive.SpecError, match="0 batches"):
+        editor.rollback()
+    with pytest.raises(revive.SpecError, match="no edits"):
+        editor.evaluate()
+    for settings, told in (
+        ({"method": "memmit"}, "Did you mean 'memit'"),
+        ({"guard": "reviv"}, "Did you mean 'revive'"),
+        ({"guard": None}, "'none' means no guard"),
+        ({"rigde": 3.0}, "ridge"),
+        ({"layers": [0, 7]}, "block 7 does not exist"),
+        ({"text": None}, "moments.text"),
+    ):
+        with pytest.raises(revive.SpecError, match=told):
+            make(tiny_folder, corpus, **settings).edit(edits[:1])
+    with pytest.raises(revive.SpecError, match="0 to 1"):
+        revive.Revive(energy=1.5)
+    assert equal_tensors(weights(editor), before)

@@ -1,0 +1,145 @@
+"""Solved targets depend on the edit alone: not on its batch, on padding, or on a BOS token.
+
+Whether they are right is tested against a plain solver in tests/reference; here texts go in.
+"""
+
+import pytest
+import torch
+from tiny import byte_tokenizer, tiny_model
+
+from revive.data.edits import Edit
+from revive.editors.rows import encode_edit
+from revive.editors.targets import TargetSettings, solve_targets
+from revive.models.family import family_of
+from revive.models.runner import BlockRunner
+
+EDITS = (
+    Edit("{} is in", "Rome", "France"),
+    Edit("The very old mother tongue of the honourable {} is", "Danielle Darrieux", "Thai"),
+    Edit("{}", "Al", "x"),
+    Edit("Of all towns, {} was the one that she had always wanted to see,", "Ulm", "or Bath"),
+)
+CONTEXTS = ("So it was said", "Yes")
+SETTINGS = TargetSettings(
+    layer=1, steps=8, lr=0.05, weight_decay=0.3, kl_factor=0.0625, clamp=1.5, stop_loss=0.0
+)
+PRECISIONS = pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=["fp64", "fp32"]
+)
+MODELS = pytest.mark.parametrize("name", ["gpt2", "llama"])
+BOS = pytest.mark.parametrize("bos", [False, True], ids=["plain", "bos"])
+
+
+def encoded(*, bos, side="right", contexts=CONTEXTS):
+    tokenizer = byte_tokenizer(bos=bos)
+    tokenizer.padding_side = side
+    return [encode_edit(tokenizer, edit, contexts) for edit in EDITS]
+
+
+def runner(name, dtype):
+    model = tiny_model(name, dtype=dtype)
+    return BlockRunner(model, family_of(model))
+
+
+def relative(actual, expected):
+    return float((actual.double() - expected.double()).norm() / expected.double().norm())
+
+
+@BOS
+@PRECISIONS
+@MODELS
+def test_a_batch_of_one_equals_a_batch_of_many(name, dtype, tolerance, bos):
+    run, rows = runner(name, dtype), encoded(bos=bos)
+    together = solve_targets(run, rows, SETTINGS)
+    reverse = solve_targets(run, rows[::-1], SETTINGS)
+    for i, edit in enumerate(rows):
+        alone = solve_targets(run, [edit], SETTINGS)
+        assert relative(together.z[i], alone.z[0]) <= tolerance
+        assert relative(reverse.z[len(rows) - 1 - i], alone.z[0]) <= tolerance
+        assert relative(alone.z, alone.z0) > 1e-2, "the target must have moved"
+
+
+def left_padded_target(model, block, edit):
+    """One edit's target, all rows in one left-padded batch through the whole model."""
+    rows = (*edit.rewrite, edit.essence)
+    length = max(len(r.input_ids) for r in rows)
+    pad = [length - len(r.input_ids) for r in rows]
+    ids = torch.tensor([[0] * p + list(r.input_ids) for p, r in zip(pad, rows, strict=True)])
+    mask = (torch.arange(length)[None] >= torch.tensor(pad)[:, None]).long()
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    at = torch.tensor([p + r.lookup for p, r in zip(pad, rows, strict=True)])
+    every = torch.arange(len(rows))
+    s = SETTINGS
+    start = []
+
+    def log_p(delta):
+        def hook(_module, _args, output):
+            hidden = (output[0] if isinstance(output, tuple) else output).clone()
+            start.append(hidden[0, at[0]].detach().clone())
+            hidden[every, at] = hidden[every, at] + delta
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        handle = block.register_forward_hook(hook)
+        try:
+            return torch.log_softmax(model(**inputs).logits, dim=-1)
+        finally:
+            handle.remove()
+
+    delta = torch.zeros(32, dtype=next(model.parameters()).dtype, requires_grad=True)
+    optimizer = torch.optim.Adam([delta], lr=s.lr)
+    base = None
+    for _ in range(s.steps - 1):
+        optimizer.zero_grad()
+        out = log_p(delta)
+        rewrite = [
+            -torch.stack(
+                [out[i, pad[i] + q, y] for q, y in zip(r.positions, r.labels, strict=True)]
+            ).mean()
+            for i, r in enumerate(edit.rewrite)
+        ]
+        essence = out[-1, at[-1]]
+        base = essence.detach() if base is None else base
+        loss = torch.stack(rewrite).mean()
+        loss = loss + s.kl_factor * (essence.exp() * (essence - base)).sum()
+        loss = loss + s.weight_decay * delta.norm() / start[0].norm() ** 2
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            bound = s.clamp * start[0].norm()
+            if delta.norm() > bound:
+                delta.mul_(bound / delta.norm())
+    return start[0] + delta.detach()
+
+
+@BOS
+@PRECISIONS
+@MODELS
+def test_left_padding_gives_the_same_targets(name, dtype, tolerance, bos):
+    run, rows = runner(name, dtype), encoded(bos=bos)
+    solved = solve_targets(run, rows, SETTINGS)
+    block = run.family.blocks_of(run.model)[SETTINGS.layer]
+    for i, edit in enumerate(rows):
+        assert relative(solved.z[i], left_padded_target(run.model, block, edit)) <= tolerance
+
+
+@BOS
+def test_a_tokenizers_padding_side_does_not_matter(bos):
+    assert encoded(bos=bos, side="left") == encoded(bos=bos, side="right")
+
+
+def test_a_bos_token_moves_every_position_by_one():
+    for plain, bos in zip(encoded(bos=False), encoded(bos=True), strict=True):
+        for a, b in zip((*plain.rewrite, plain.essence), (*bos.rewrite, bos.essence), strict=True):
+            assert b.input_ids == (0, *a.input_ids)
+            assert b.lookup == a.lookup + 1
+            assert b.positions == tuple(p + 1 for p in a.positions)
+            assert b.labels == a.labels
+
+
+def test_a_position_that_is_off_by_one_is_noticed():
+    """Negative control: the tolerance is far below what a wrong position does."""
+    run = runner("llama", torch.float64)
+    plain = solve_targets(run, encoded(bos=False), SETTINGS)
+    bos = solve_targets(run, encoded(bos=True), SETTINGS)
+    assert all(relative(b, a) > 1e-2 for a, b in zip(plain.z, bos.z, strict=True))
