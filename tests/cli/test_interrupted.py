@@ -4,18 +4,18 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from calling import Ran, arguments, environment, events, updates
 
+LOADED_EARLY = ("libtorch_cpu", "tokenizers")
 SLOW = {"steps": 100, "stop_loss": 0.0, "clamp": 0.5}
 
 
-@pytest.mark.parametrize("batches", [0, 2])
-def test_ctrl_c_keeps_what_was_committed(revive, spec, edits, tmp_path, batches):
-    path = spec(edits={"path": str(edits), "batch_size": 1}, editor=SLOW)
-    process = subprocess.Popen(
-        arguments("run", path, "--out", "run", "--quiet"),
+def start(tmp_path, *args):
+    return subprocess.Popen(
+        arguments(*args),
         env=environment(tmp_path),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -23,6 +23,30 @@ def test_ctrl_c_keeps_what_was_committed(revive, spec, edits, tmp_path, batches)
         text=True,
         start_new_session=True,
     )
+
+
+def press_ctrl_c(process):
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    Ran(process.returncode, out, err).refused(130, "interrupted", "kept", "'revive resume RUN'")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc to see an import")
+@pytest.mark.parametrize("library", LOADED_EARLY)
+def test_ctrl_c_while_libraries_are_imported(spec, tmp_path, library):
+    process = start(tmp_path, "run", spec(), "--out", "run", "--quiet")
+    maps = Path(f"/proc/{process.pid}/maps")
+    deadline = time.monotonic() + 60
+    while library not in maps.read_text() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    press_ctrl_c(process)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("batches", [0, 2])
+def test_ctrl_c_keeps_what_was_committed(revive, spec, edits, tmp_path, batches):
+    path = spec(edits={"path": str(edits), "batch_size": 1}, editor=SLOW)
+    process = start(tmp_path, "run", path, "--out", "run", "--quiet")
     wanted = ["start"] + ["batch"] * batches
     journal = tmp_path / "run" / "journal.jsonl"
     deadline = time.monotonic() + 60
@@ -31,9 +55,7 @@ def test_ctrl_c_keeps_what_was_committed(revive, spec, edits, tmp_path, batches)
         if [k for k in kinds if k in ("start", "batch")][: len(wanted)] == wanted:
             break
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    Ran(process.returncode, out, err).refused(130, "interrupted", "kept", "'revive resume RUN'")
+    press_ctrl_c(process)
     assert batches <= len(updates(tmp_path / "run")) < 6
     assert "finish" not in events(tmp_path / "run")
     status = revive("status", "run")

@@ -9,6 +9,7 @@ import yaml
 from calling import environment
 
 from revive import registry
+from revive.cli.main import app
 
 COMMANDS = (
     *("demo", "run", "resume", "status", "edit", "evaluate", "report", "rollback", "check"),
@@ -102,5 +103,6 @@ def test_help_names_every_command(revive):
     ran = revive("--help")
     assert (ran.code, ran.err) == (0, "")
     assert revive().out == ran.out
+    assert {c.name for c in app.registered_commands} == set(COMMANDS)
     for command in COMMANDS:
         assert f" {command} " in ran.out

@@ -19,6 +19,7 @@ from revive.cli import (
     status,
 )
 from revive.cli.complaints import INTERRUPTED, account
+from revive.cli.interrupt import Interrupt
 
 app = typer.Typer(
     name="revive",
@@ -58,6 +59,7 @@ def main() -> None:
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
     logging.basicConfig(level=logging.WARNING, format="revive: %(message)s")
+    interrupt = Interrupt()
     try:
         code = app(args=argv or ["--help"], prog_name="revive", standalone_mode=False)
     except BrokenPipeError:
@@ -67,9 +69,11 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        code, message = account(error)
-        _complain(message)
-        sys.exit(code)
+        code = INTERRUPTED
+        if not interrupt.came:
+            code, message = account(error)
+            _complain(message)
+            sys.exit(code)
     # Typer makes an exit code of Ctrl-C itself.
     if code == INTERRUPTED:
         _complain(
