@@ -7,6 +7,7 @@ the highest score (harmonic mean of efficacy, paraphrase and neighbourhood); amo
 literature tunes lambda: on fresh edits, not on the stream.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from revive.data.edits import Edit
 from revive.editors.base import EditContext
 from revive.editors.memit import LeastSquaresEditor
+from revive.errors import NumericalError
 from revive.models.ledger import Ledger
 from revive.probes.edits import score_edits
 
@@ -42,9 +44,19 @@ class Calibration:
 
 
 def choose(trials: Sequence[Trial], tie: float = TIE) -> float:
-    """The largest lambda whose score is within `tie` of the best."""
-    best = max(t.score for t in trials)
-    return max(t.ridge for t in trials if t.score >= best - tie)
+    """The largest lambda whose score is within `tie` of the best.
+
+    Raises:
+        NumericalError: Every score is NaN.
+    """
+    scored = [t for t in trials if not math.isnan(t.score)]
+    if not scored:
+        raise NumericalError(
+            "calibration: no lambda of the grid left a model that could be scored; set "
+            "editor.ridge by hand."
+        )
+    best = max(t.score for t in scored)
+    return max(t.ridge for t in scored if t.score >= best - tie)
 
 
 def calibrate_ridge(
