@@ -51,7 +51,7 @@ class Editor:
         Raises:
             SpecError: A setting is unknown or malformed.
         """
-        if not isinstance(guard, Guard | str):
+        if not isinstance(guard, Guard | str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SpecError(
                 f"guard: {guard!r} is neither a guard nor a name; 'none' means no guard."
             )
@@ -170,10 +170,11 @@ class Editor:
         if isinstance(edits, Edit):
             raise SpecError("edit: takes a list of edits; write editor.edit([edit]).")
         edits = list(edits)
-        for edit in edits:
-            if not isinstance(edit, Edit):
+        things: list[object] = [*edits]
+        for thing in things:
+            if not isinstance(thing, Edit):
                 raise SpecError(
-                    f"edit: {edit!r} is no revive.Edit; build one, or read a file with "
+                    f"edit: {thing!r} is no revive.Edit; build one, or read a file with "
                     "revive.load_edits(path).edits."
                 )
         first = len(self.edits) + 1

@@ -62,14 +62,16 @@ def write_edits(path, count):
     return path
 
 
-def write_spec_in(folder, tiny_folder, corpus, *, name="spec.yaml", edits=13, editor=None, **parts):
+def write_spec_in(
+    folder, tiny_folder, corpus, *, name="spec.yaml", edits=13, whole_editor=None, **parts
+):
     """Write a spec of a short run, and so many edits; keywords replace its parts."""
     if isinstance(edits, int):
         edits = {"path": str(write_edits(folder / "edits.jsonl", edits)), "batch_size": 2}
     whole = {
         "model": {"name": str(tiny_folder), "device": "cpu"},
         "edits": edits,
-        "editor": short_editor(**(editor or {})),
+        "editor": whole_editor or short_editor(**parts.pop("editor", {})),
         "guard": {"name": "revive"},
         "probes": [{"name": "edits", "every": 3, "sample": 4}, {"name": "spectrum"}],
         "checkpoint": {"every": 2},

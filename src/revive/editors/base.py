@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from revive.data.edits import Edit
+from revive.editors.options import MemitOptions
 from revive.guards.base import Blocks
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.lowrank import LowRank
@@ -101,6 +102,12 @@ class Editor(ABC):
     name: ClassVar[str]
     paper: ClassVar[str]
     summary: ClassVar[str]
+    options_model: ClassVar[type[MemitOptions]] = MemitOptions
+    """Its settings in a spec; an editor with more of them names a subclass."""
+
+    def __init__(self, options: MemitOptions) -> None:
+        """Take the settings, an instance of `options_model`."""
+        self.options = options
 
     @abstractmethod
     def prepare(self, context: EditContext) -> None:

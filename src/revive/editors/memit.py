@@ -70,7 +70,7 @@ class LeastSquaresEditor(Editor):
     history: ClassVar[bool]
 
     def __init__(self, options: MemitOptions) -> None:
-        self.options = options
+        super().__init__(options)
         self._equations: dict[str, NormalEquations] = {}
 
     def prepare(self, context: EditContext) -> None:

@@ -55,6 +55,6 @@ class MemitOptions(BaseModel):
         return self
 
 
-OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
+OPTIONS: Mapping[str, type[MemitOptions]] = MappingProxyType(
     {"memit": MemitOptions, "memit-seq": MemitOptions}
 )

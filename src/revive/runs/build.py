@@ -92,7 +92,7 @@ def build(
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     options = editor_options(spec.editor)
-    if options is None or options.layers is None:
+    if options.layers is None:
         raise SpecError(f"editor: {spec.editor.name} has no layers; name them in editor.layers.")
     family = loaded.family
     sites = family.sites(loaded.model, layers=options.layers)
@@ -117,7 +117,7 @@ def build(
     )
     context = EditContext(runner, loaded.tokenizer, sites, contexts, moments)
     editor_class: type[Editor] = registry.load("editors", spec.editor.name)
-    editor: Any = editor_class(options)  # type: ignore[call-arg]
+    editor = editor_class(options)
     calibration = None
     if options.ridge is None and isinstance(editor, LeastSquaresEditor):
         calibration = calibrate_ridge(

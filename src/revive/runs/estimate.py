@@ -18,7 +18,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from revive.editors.options import MemitOptions
 from revive.presets.facts import model_facts
 from revive.runs.resolve import editor_options
 from revive.runs.schema import RunSpec
@@ -59,7 +58,7 @@ def estimate(
         edits: Number of edits; taken from `edits.limit` if None, else one batch is assumed.
     """
     facts = model_facts(model_config)
-    options = editor_options(spec.editor) or MemitOptions()
+    options = editor_options(spec.editor)
     layers = options.layers or [facts.blocks // 2]
     count = edits or spec.edits.limit or spec.edits.batch_size
     size = min(spec.edits.batch_size, count)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from revive import registry
 from revive.editors.options import OPTIONS, MemitOptions
 from revive.errors import SpecError
 from revive.presets.facts import ModelFacts, model_facts
@@ -40,20 +41,20 @@ def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
     )
 
 
-def editor_options(editor: EditorSpec, source: str = "spec") -> MemitOptions | None:
-    """The settings of a built-in editor; None for one of another package.
+def editor_options(editor: EditorSpec, source: str = "spec") -> MemitOptions:
+    """The settings of an editor. One of another package is imported to know them.
 
     Raises:
         SpecError: A setting is unknown or malformed.
     """
     model = OPTIONS.get(editor.name)
     if model is None:
-        return None
+        found: type[MemitOptions] = registry.load("editors", editor.name).options_model
+        model = found
     try:
-        options = model.model_validate(editor.model_extra or {})
+        return model.model_validate(editor.model_extra or {})
     except ValidationError as error:
         raise complaint(error, model, source, "editor") from error
-    return options if isinstance(options, MemitOptions) else None
 
 
 def probe_settings(probe: ProbeSpec, source: str = "spec", where: str = "probes") -> dict[str, Any]:
@@ -79,8 +80,6 @@ def _model(model: ModelSpec) -> ModelSpec:
 
 def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
     given = editor_options(spec.editor)
-    if given is None:
-        return spec.editor
     preset = choose(spec.editor.preset, spec.model.name, facts)
     settings = given.model_dump()
     for key, value in preset.options.items():
@@ -104,7 +103,7 @@ def _probe(probe: ProbeSpec) -> ProbeSpec:
 
 def _moments(spec: RunSpec) -> MomentsSpec:
     text = spec.moments.text
-    if text is None and spec.model.name != LAB and spec.editor.name in OPTIONS:
+    if text is None and spec.model.name != LAB:
         raise SpecError(
             f"moments.text: {spec.editor.name} needs ordinary text to know which keys to keep. "
             "Name files, `moments: {text: [corpus.txt]}`, or `text: lab` for the small corpus "

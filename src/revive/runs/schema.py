@@ -15,7 +15,8 @@ class _Part(BaseModel):
 class _Named(_Part):
     """A part that names something from the registry and carries its settings.
 
-    Settings of built-ins are checked when a spec is read; those of other packages are theirs.
+    Settings of editors and of built-ins are checked when a spec is read; those of other packages'
+    guards and probes are theirs.
     """
 
     model_config = ConfigDict(extra="allow")

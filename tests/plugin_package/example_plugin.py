@@ -1,0 +1,78 @@
+"""A whole third-party package: one editor and one guard."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from revive.editors.base import Editor, Outcome, WeightUpdate
+from revive.editors.keys import KeySweep
+from revive.editors.memit import encode_batch, target_settings
+from revive.editors.options import MemitOptions
+from revive.editors.targets import solve_targets
+from revive.guards.base import Blocks, Guard, GuardResult, Protector
+from revive.linalg.lowrank import LowRank
+
+
+class LeastNormOptions(MemitOptions):
+    """The shared settings, and one more."""
+
+    damping: float = Field(default=0.1, gt=0)
+
+
+class LeastNorm(Editor):
+    """dW = R (K^T K + damping I)^{-1} K^T at the last site, without a second moment."""
+
+    name: ClassVar[str] = "least-norm"
+    paper: ClassVar[str] = "none, an example"
+    summary: ClassVar[str] = "the smallest update of one layer that writes the batch"
+    options_model: ClassVar[type[MemitOptions]] = LeastNormOptions
+
+    def prepare(self, context):
+        self._batches = 0
+
+    def edit(self, batch, context):
+        rows, failed = encode_batch(batch, context)
+        site = context.sites[-1]
+        chosen = list(rows.values())
+        solved = solve_targets(context.runner, chosen, target_settings(self.options, site.layer))
+        sweep = KeySweep(context.runner, chosen, site.layer)
+        keys = sweep.keys(site)
+        residual = solved.z.T - sweep.outputs(site.layer)
+        gram = keys.T @ keys + self.options.damping * torch.eye(keys.shape[1])
+        yield WeightUpdate(site, LowRank(residual, torch.linalg.solve(gram, keys.T)))
+        return Outcome({"batches": torch.tensor([self._batches + 1])}, failed)
+
+    def advance(self, increment):
+        self._batches = int(increment["batches"])
+
+
+class FadeProtector(Protector):
+    """Scales whatever comes."""
+
+    basis = None
+
+    def __init__(self, share):
+        self._share = share
+
+    def filter(self, update):
+        gone = 1 - self._share**2
+        return GuardResult(update.scaled(self._share), Blocks(0.0, 0.0, 0.0, gone), 0)
+
+    def filter_dense(self, update):
+        return update * self._share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fade(Guard):
+    """Lets only a share of every update through."""
+
+    name: ClassVar[str] = "fade"
+    paper: ClassVar[str] = "none, an example"
+    summary: ClassVar[str] = "every update, only weaker"
+
+    share: float = 0.5
+
+    def protector(self, weight, key, *, cache=None):
+        return FadeProtector(self.share)
