@@ -23,6 +23,7 @@ from torch import Tensor
 
 from revive.editors.rows import EditRows, Row
 from revive.linalg.basis import SpectralBasis
+from revive.models.precision import products
 from revive.models.runner import BlockRunner, PrefixCache
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -95,7 +96,7 @@ def solve_targets(
     # Edits of like length share a chunk, so that little is padded.
     order = sorted(range(len(rows)), key=lambda i: (_suffix_length(rows[i]), i))
     solved: list[tuple[list[int], Targets]] = []
-    with _frozen(runner):
+    with _frozen(runner), products(runner.precision):
         for chunk in _chunks(order, tokens, settings.tokens_per_chunk):
             problem = _Problem(runner, [rows[i] for i in chunk], settings, avoid)
             solved.append((chunk, problem.solve()))

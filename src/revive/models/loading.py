@@ -76,6 +76,8 @@ def load_model(
             source,
             dtype=DTYPES[dtype],
             device_map=device_map,
+            # On short rows with masks, plain products beat torch's fused attention on a CPU.
+            attn_implementation="eager" if device_map is None and place.type == "cpu" else None,
             output_loading_info=True,
             **options,
         )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
 from revive.models.family import Family
+from revive.models.precision import Precision, products
 from revive.models.site import Site
 
 
@@ -90,9 +91,17 @@ class Captured:
 class BlockRunner:
     """Runs slices of one model's blocks."""
 
-    def __init__(self, model: nn.Module, family: Family) -> None:
+    def __init__(self, model: nn.Module, family: Family, precision: Precision = "strict") -> None:
+        """Take a model.
+
+        Args:
+            model: The causal language model.
+            family: Its family.
+            precision: How its float32 products are computed; see `models.precision`.
+        """
         self.model = model
         self.family = family
+        self.precision: Precision = precision
         self._base = family.base_of(model)
         self._blocks = family.blocks_of(model)
         self._in_tuple = self._observe_tuple()
@@ -115,7 +124,11 @@ class BlockRunner:
         """
         stop = self.depth if with_cache else max(layer + 1, 1)
         cache = DynamicCache() if with_cache else None
-        with self._hook_output(max(layer, 0), before=layer < 0) as seen, self._only(0, stop):
+        with (
+            products(self.precision),
+            self._hook_output(max(layer, 0), before=layer < 0) as seen,
+            self._only(0, stop),
+        ):
             self._base(
                 input_ids=input_ids,
                 attention_mask=mask,
@@ -157,7 +170,11 @@ class BlockRunner:
         full_mask = mask if prefix is None else torch.cat([prefix.mask, mask], dim=1)
         cache = None if prefix is None else prefix.as_cache()
         # When the slice is empty (after the last block), a pass-through takes the feed.
-        with self._only(start, stop), self._feed(min(start, self.depth - 1), hidden):
+        with (
+            products(self.precision),
+            self._only(start, stop),
+            self._feed(min(start, self.depth - 1), hidden),
+        ):
             if stop < self.depth:
                 with self._hook_output(stop - 1) as seen:
                     self._call_base(hidden, full_mask, positions, cache)

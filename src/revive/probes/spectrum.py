@@ -6,6 +6,7 @@ import torch
 
 from revive.linalg.basis import SpectralBasis
 from revive.models.ledger import Ledger
+from revive.models.precision import products
 from revive.probes.base import Measurement, Probe, ProbeContext
 
 
@@ -26,6 +27,7 @@ class SpectrumProbe(Probe):
         self._bases: dict[str, SpectralBasis] = {}
         self._of: Ledger | None = None
 
+    @products("strict")
     def measure(self, context: ProbeContext) -> Measurement:
         """Means over sites (the tail ratio: the worst site)."""
         ledger = context.ledger

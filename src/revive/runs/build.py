@@ -97,7 +97,7 @@ def build(
     family = loaded.family
     sites = family.sites(loaded.model, layers=options.layers)
     ledger = Ledger(loaded.model, sites)
-    runner = BlockRunner(loaded.model, family)
+    runner = BlockRunner(loaded.model, family, spec.model.precision)
     contexts = generate_contexts(
         loaded.model,
         loaded.tokenizer,

@@ -17,6 +17,7 @@ from revive.editors.base import EditContext
 from revive.editors.memit import LeastSquaresEditor
 from revive.errors import NumericalError
 from revive.models.ledger import Ledger
+from revive.models.precision import products
 from revive.probes.edits import score_edits
 
 GRID = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0)
@@ -96,7 +97,8 @@ def calibrate_ridge(
                 ledger.commit(proposed.site.parameter, proposed.factors)
                 # The least-squares editors read the model, not this answer.
                 answer = proposed
-            metrics = score_edits(context.runner.model, tokenizer, batch).metrics()
+            with products(context.runner.precision):
+                metrics = score_edits(context.runner.model, tokenizer, batch).metrics()
             ledger.rewind()
         trials.append(
             Trial(

@@ -17,6 +17,7 @@ from revive.data.readers import LoadedEdits, load_edits
 from revive.errors import SpecError
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
+from revive.models.precision import products
 from revive.probes.base import Probe, ProbeContext
 from revive.runs.build import Built, build, load_from_spec
 from revive.runs.cache import cache_folder
@@ -228,7 +229,8 @@ class _Run:
         started = time.perf_counter()
         for probe in due:
             self.observer.phase(f"measuring {probe.name}", 0, 0)
-            taken = probe.measure(context)
+            with products(self.spec.model.precision):
+                taken = probe.measure(context)
             metrics.update(taken.metrics)
             sample = taken.sample if taken.sample is not None else sample
             retention.extend(dict(row) for row in taken.retention)

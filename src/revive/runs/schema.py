@@ -45,6 +45,8 @@ class ModelSpec(_Part):
         device_map: Hugging Face's `device_map`, for a model that does not fit one device.
         revision: Branch, tag or commit on the hub.
         trust_remote_code: Whether code that comes with the model may run.
+        precision: How float32 products of its forward passes are computed: `strict`, or `fast`,
+            which lets the hardware use bfloat16 or TF32 factors. Weights stay as `dtype` says.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ModelSpec(_Part):
     device_map: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
+    precision: Literal["strict", "fast"] = "strict"
 
     @model_validator(mode="before")
     @classmethod
