@@ -7,6 +7,7 @@ child is a real process in a group of its own, so that killing it is a real kill
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -52,6 +53,9 @@ def serve(model):
             answer = os.fork()
             if answer == 0:
                 child(request["argv"], Path(request["log"]))
+            # Here too: whoever is answered may kill the group before the child has made it.
+            with suppress(OSError):
+                os.setpgid(answer, answer)
         print(answer, flush=True)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,13 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e_runs import (
-    batches,
-    revive,
-    same_end,
-)
+from e2e_runs import batches, edited_weights, equal_tensors, journal, revive, same_end
 
-KILLS = 20
+from revive.runs.loop import resume
+
+KILLS, ROLLBACKS = 20, 10
 EVENTS = ("start", "measure", "batch", "checkpoint", "resume")
 
 
@@ -41,7 +40,7 @@ class Server:
         return self.ask(argv=[str(a) for a in argv], log=str(self.log))
 
     def wait(self, pid):
-        return self.ask(wait=pid)
+        return os.waitstatus_to_exitcode(self.ask(wait=pid))
 
     def close(self):
         self._process.stdin.close()
@@ -91,6 +90,28 @@ def last_kind(folder):
     return json.loads(whole[-1])["event"] if whole else "nothing"
 
 
+def killed_while_importing(log, argv, delay):
+    """A process started from nothing, killed that many seconds later; its exit code."""
+    with log.open("a") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "revive.cli.main", *map(str, argv)],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
+
+
+def killed_at_an_event(server, folder, argv, kind, delay):
+    """A process that had everything imported, killed after an event; its exit code."""
+    pid = server.start(*argv)
+    wait_for_moment(pid, folder, kind, delay)
+    os.killpg(pid, signal.SIGKILL)
+    return server.wait(pid)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_twenty_kills_change_nothing(server, tmp_path, write_spec):
     spec = write_spec()
@@ -99,22 +120,56 @@ def test_twenty_kills_change_nothing(server, tmp_path, write_spec):
     revive("run", spec, "--out", calm, "--quiet", env=own)
     assert len(batches(calm)) == 7
     rng = random.Random(7)
-    kills, killed_at, finished = 0, set(), 0
-    while kills < KILLS or not (tmp_path / f"killed-{finished - 1}").exists():
-        folder = tmp_path / f"killed-{finished}" / "run"
-        pid = server.start(*command(folder, spec))
-        if kills < KILLS:
+    kills, killed_after, finished, current = 0, set(), 0, tmp_path / "killed-0" / "run"
+    while kills < KILLS or current.exists():
+        argv = command(current, spec)
+        if kills >= KILLS:
+            code = server.wait(server.start(*argv))
+        elif kills % 6 == 2:
+            code = killed_while_importing(server.log, argv, rng.uniform(0.2, 3.0))
+        else:
             # Before the first event of its own come the model, the contexts and the moments.
             kind = rng.choice((None, *EVENTS))
-            wait_for_moment(pid, folder, kind, rng.uniform(0, 0.25 if kind is None else 0.03))
-            os.killpg(pid, signal.SIGKILL)
-        status = server.wait(pid)
-        if os.WIFSIGNALED(status):
-            assert os.WTERMSIG(status) == signal.SIGKILL
+            delay = rng.uniform(0, 0.25 if kind is None else 0.03)
+            code = killed_at_an_event(server, current, argv, kind, delay)
+        if code == -signal.SIGKILL:
             kills += 1
-            killed_at.add(last_kind(folder))
+            killed_after.add(last_kind(current))
             continue
-        assert os.waitstatus_to_exitcode(status) == 0, server.log.read_text()
+        assert code == 0, server.log.read_text()
+        same_end(current, calm)
         finished += 1
-        same_end(folder, calm)
-    assert len(killed_at) >= 4, killed_at
+        current = tmp_path / f"killed-{finished}" / "run"
+    assert finished >= 1
+    assert len(killed_after) >= 4, killed_after
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize("undo", [("--to", 3), ("--edit", "home-4")])
+def test_a_killed_rollback_happened_or_did_not(server, calm_run, tmp_path, undo):
+    done = shutil.copytree(calm_run, tmp_path / "done" / "run")
+    assert server.wait(server.start("rollback", done, *undo)) == 0
+    possible = [edited_weights(folder) for folder in (calm_run, done)]
+    assert not equal_tensors(*possible)
+    rng = random.Random(3)
+    outcomes = set()
+    for turn in range(ROLLBACKS):
+        folder = shutil.copytree(calm_run, tmp_path / f"killed-{turn}" / "run")
+        pid = server.start("rollback", folder, *undo)
+        # The first at once, the last too late; between them over its life and, every other time,
+        # from the first file that it adds or removes.
+        before = sorted(folder.rglob("*.*"))
+        while turn % 2 and sorted(folder.rglob("*.*")) == before and not ended(pid):
+            pass
+        time.sleep(rng.uniform(0, 0.003 if turn % 2 else 0.06) if turn else 0)
+        while turn == ROLLBACKS - 1 and not ended(pid):
+            time.sleep(0.001)
+        os.killpg(pid, signal.SIGKILL)
+        assert server.wait(pid) in (0, -signal.SIGKILL)
+        recorded = journal(folder)[-1]["event"] == "rollback"
+        assert equal_tensors(edited_weights(folder), possible[recorded])
+        outcomes.add(recorded)
+        if undo[0] == "--to":
+            resume(folder)
+            same_end(folder, calm_run)
+    assert outcomes == {False, True}
