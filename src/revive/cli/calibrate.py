@@ -1,5 +1,7 @@
-"""`revive calibrate`: choose lambda by the stated rule, and show every trial."""
+"""`revive calibrate`: choose lambda or tau by the stated rule, and show every trial."""
 
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,46 +9,61 @@ import typer
 
 from revive.cli.output import print_json, print_table, say
 
+_HEAD = ["efficacy", "exact", "paraphrase", "neighbourhood", "score"]
+
+
+class Parameter(StrEnum):
+    """What can be calibrated."""
+
+    RIDGE = "ridge"
+    ENERGY = "energy"
+
 
 def calibrate(
     spec: Annotated[Path, typer.Argument(help="Spec file (YAML).")],
+    of: Annotated[
+        Parameter, typer.Option(help="lambda (editor.ridge) or tau (guard.energy).")
+    ] = Parameter.RIDGE,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key: edits.seed=1")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Calibrate the regulariser lambda (editor.ridge) on one fresh batch of the spec's edits.
+    """Calibrate lambda, or the guard's tau, on one fresh batch of the spec's edits.
 
-    The rule: solve one batch's targets on the unedited model; for every lambda of a fixed grid
-    write them, score the batch, undo. The best harmonic mean of efficacy, paraphrase and
-    neighbourhood wins; among scores within 0.005 of it, the largest lambda.
+    Targets are solved on the unedited model; every value of a fixed grid is written, scored
+    (harmonic mean of efficacy, paraphrase and neighbourhood) and undone. lambda: the best score
+    wins; among scores within 0.005 of it, the largest lambda. tau: the largest one whose score is
+    within 0.02 of the unguarded batch's.
+
+    Example: revive calibrate recipes/lab.yaml --of energy
     """
     from revive.runs.spec import load_spec, read_model_config, resolve
 
     read = load_spec(spec, set_ or ())
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
-    from revive.runs.scan import scan_ridge
+    from revive.runs.scan import scan_energy, scan_ridge
 
-    found = scan_ridge(resolved, lambda phase, done, total: say(f"{phase} {done}/{total}"))
+    def told(phase: str, done: int, total: int) -> None:
+        say(f"{phase} {done}/{total}")
+
+    if of is Parameter.RIDGE:
+        ridges = scan_ridge(resolved, told)
+        _show("lambda", of, ridges.ridge, [asdict(t) for t in ridges.trials], json)
+    else:
+        energies = scan_energy(resolved, told)
+        _show("tau", of, energies.energy, [asdict(t) for t in energies.trials], json)
+
+
+def _show(
+    symbol: str, of: Parameter, chosen: float, trials: list[dict[str, float]], json: bool
+) -> None:
     if json:
-        print_json({"ridge": found.ridge, "trials": [vars_of(t) for t in found.trials]})
+        print_json({of.value: chosen, "trials": trials})
         return
-    head = ["lambda", "efficacy", "exact", "paraphrase", "neighbourhood", "score"]
-    rows = [
-        [
-            f"{t.ridge:g}" + (" <" if t.ridge == found.ridge else ""),
-            *(
-                f"{x:.3f}"
-                for x in (t.efficacy, t.efficacy_exact, t.paraphrase, t.neighborhood, t.score)
-            ),
-        ]
-        for t in found.trials
-    ]
-    print_table(f"lambda on one fresh batch; chosen: {found.ridge:g}", head, rows)
-
-
-def vars_of(trial: object) -> dict[str, object]:
-    """A frozen slotted dataclass as plain data."""
-    from dataclasses import asdict
-
-    return asdict(trial)  # type: ignore[call-overload]
+    rows: list[list[str]] = []
+    for trial in trials:
+        value, *metrics = trial.values()
+        mark = " <" if value == chosen else ""
+        rows.append([f"{value:g}{mark}", *(f"{x:.3f}" for x in metrics)])
+    print_table(f"{symbol} on one fresh batch; chosen: {chosen:g}", [symbol, *_HEAD], rows)

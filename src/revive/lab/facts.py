@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 Split = Literal["editable", "kept"]
 
@@ -79,7 +79,7 @@ def load_facts() -> tuple[Fact, ...]:
                 f"'editable' or 'kept', tab-separated, got {line!r}; reinstall the package or "
                 "rebuild the table with `python -m revive.lab.select`"
             )
-        facts.append(Fact(*cells[:4], split=cast(Split, cells[4])))
+        facts.append(Fact(*cells[:4], split=cells[4]))
     return tuple(facts)
 
 

@@ -17,8 +17,7 @@ from revive.editors.base import EditContext
 from revive.editors.memit import LeastSquaresEditor
 from revive.errors import NumericalError
 from revive.models.ledger import Ledger
-from revive.models.precision import products
-from revive.probes.edits import score_edits
+from revive.runs.trials import try_batch
 
 GRID = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0)
 TIE = 0.005
@@ -86,31 +85,8 @@ def calibrate_ridge(
     for index, ridge in enumerate(grid):
         trial_editor = type(editor)(editor.options.model_copy(update={"ridge": ridge}))
         trial_editor.prepare(context)
-        with ledger.transaction():
-            steps = trial_editor.spread(solved, context)
-            answer: Any = None
-            while True:
-                try:
-                    proposed = steps.send(answer)
-                except StopIteration:
-                    break
-                ledger.commit(proposed.site.parameter, proposed.factors)
-                # The least-squares editors read the model, not this answer.
-                answer = proposed
-            with products(context.runner.precision):
-                metrics = score_edits(context.runner.model, tokenizer, batch).metrics()
-            ledger.rewind()
-        trials.append(
-            Trial(
-                ridge,
-                metrics.get("efficacy", float("nan")),
-                metrics["efficacy_exact"],
-                metrics.get("paraphrase", float("nan")),
-                metrics.get("neighborhood", float("nan")),
-                # A user's file may have no paraphrases or neighbours: exact match decides then.
-                metrics.get("score", metrics["efficacy_exact"]),
-            )
-        )
+        metrics = try_batch(trial_editor, solved, context, ledger, tokenizer, batch)
+        trials.append(Trial(ridge, **metrics))
         if progress is not None:
             progress(index + 1, len(grid))
     return Calibration(choose(trials), tuple(trials))

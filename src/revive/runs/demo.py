@@ -1,17 +1,21 @@
-"""The demo's four arms: same stream, order and seed, on the embedded lab model."""
+"""The demo's arms: same stream, order and seed, on the embedded lab model."""
 
 from typing import Any
 
 from revive.presets.table import presets
 from revive.runs.arms import Arm
 
+_PAPER = 0.1  # tau of arXiv 2601.11042
+
 
 def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
     """The arms of `revive demo`.
 
-    lambda of the first two arms and of the last is the preset's, calibrated on one fresh batch
-    (`revive calibrate lab`); the control's is re-tuned for the whole stream (recipes/frontier.py
-    prints the scan). Both stand in the lab preset with the commands that print them.
+    lambda of the baseline and of the guarded arms is the preset's, calibrated on one fresh batch of
+    the unguarded editor, as the literature does; tau is the paper's 0.1, and again calibrated on
+    one fresh batch if that gives another value. The control's lambda is re-tuned for the whole
+    stream, and so is that of the last arm. All stand in the lab preset (`presets/lab.yaml`) with
+    the commands that print them.
 
     Args:
         edits: Length of the stream.
@@ -26,7 +30,7 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
             name,
             label,
             {
-                "model": {"name": "lab"},
+                "model": {"name": "lab", "precision": "fast"},
                 "edits": {
                     "path": "lab",
                     "limit": edits,
@@ -36,8 +40,8 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
                 "editor": editor,
                 "guard": guard,
                 "probes": [
-                    {"name": "edits", "every": every, "sample": 200},
-                    {"name": "general", "every": every, "facts": 200, "pairs": 200, "copies": 50},
+                    {"name": "edits", "every": every, "sample": 100},
+                    {"name": "general", "every": every, "facts": 150, "pairs": 150, "copies": 100},
                     {"name": "spectrum", "every": 1},
                 ],
                 "checkpoint": {"every": 4},
@@ -47,10 +51,19 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
             },
         )
 
-    revive = {"name": "revive", "energy": 0.1}
+    revive = {"name": "revive", "energy": _PAPER}
+    memit = {"name": "memit"}
+    label = "MEMIT + REVIVE"
+    arms = [
+        arm("memit", "MEMIT", "baseline", memit, {"name": "none"}),
+        arm("memit-revive", label, "guarded", memit, revive),
+    ]
+    if tuned["energy"] != _PAPER:
+        calibrated = {**revive, "energy": tuned["energy"]}
+        label = f"{label}, tau {tuned['energy']:g}"
+        arms.append(arm("memit-revive-calibrated", label, "guarded", memit, calibrated))
     return [
-        arm("memit", "MEMIT", "baseline", {"name": "memit"}, {"name": "none"}),
-        arm("memit-revive", "MEMIT + REVIVE", "guarded", {"name": "memit"}, revive),
+        *arms,
         arm(
             "memit-tuned",
             "MEMIT, lambda tuned on the stream",
@@ -62,7 +75,7 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
             "memit-seq-revive",
             "MEMIT-seq + REVIVE",
             "best",
-            {"name": "memit-seq"},
+            {"name": "memit-seq", "ridge": tuned["stream_ridge"]},
             {**revive, "solve": "constrained"},
         ),
     ]

@@ -1,9 +1,15 @@
-"""Calibrate lambda for a spec, from scratch."""
+"""Calibrate lambda or tau for a spec, from scratch."""
 
+from collections.abc import Sequence
+
+from revive.data.edits import Edit
 from revive.data.order import batches, order_edits
-from revive.runs.build import Notify, build, load_from_spec, silent
+from revive.editors.memit import LeastSquaresEditor
+from revive.errors import SpecError
+from revive.runs.build import CALIBRATION_BATCH, Built, Notify, build, load_from_spec, silent
 from revive.runs.cache import cache_folder
 from revive.runs.calibrate import Calibration
+from revive.runs.calibrate_energy import EnergyCalibration, calibrate_energy
 from revive.runs.loop import read_edits
 from revive.runs.schema import RunSpec
 
@@ -15,9 +21,37 @@ def scan_ridge(spec: RunSpec, notify: Notify = silent) -> Calibration:
         SpecError: The editor has no lambda.
     """
     open_spec = spec.model_copy(update={"editor": spec.editor.model_copy(update={"ridge": None})})
-    edits = read_edits(spec).edits
-    stream = order_edits(edits, spec.edits.order, spec.edits.seed)
-    first = batches(stream, spec.edits.batch_size)[0]
-    built = build(open_spec, load_from_spec(spec.model), first, cache=cache_folder(), notify=notify)
+    built = _built(open_spec, _fresh_batch(spec), notify)
     assert built.calibration is not None, "lambda was left open"
     return built.calibration
+
+
+def scan_energy(spec: RunSpec, notify: Notify = silent) -> EnergyCalibration:
+    """Run the rule for tau on the spec's first batch, with the spec's lambda and guard.
+
+    Raises:
+        SpecError: The guard has no energy share, or the editor is not a least-squares one.
+    """
+    batch = _fresh_batch(spec)[:CALIBRATION_BATCH]
+    engine = _built(spec, batch, notify).engine
+    if not isinstance(engine.editor, LeastSquaresEditor):
+        raise SpecError(f"editor: {spec.editor.name} solves no least squares; set guard.energy.")
+    return calibrate_energy(
+        engine.editor,
+        engine.guard.guard,
+        engine.context,
+        engine.ledger,
+        engine.context.tokenizer,
+        batch,
+        progress=lambda done, total: notify("calibration", done, total),
+    )
+
+
+def _fresh_batch(spec: RunSpec) -> Sequence[Edit]:
+    edits = read_edits(spec).edits
+    stream = order_edits(edits, spec.edits.order, spec.edits.seed)
+    return batches(stream, spec.edits.batch_size)[0]
+
+
+def _built(spec: RunSpec, batch: Sequence[Edit], notify: Notify) -> Built:
+    return build(spec, load_from_spec(spec.model), batch, cache=cache_folder(), notify=notify)

@@ -1,0 +1,113 @@
+"""Every arm and control as a frontier over its own strength, on the lab stream.
+
+    python recipes/frontier.py --out frontier-run              # run what is missing, then print
+    python recipes/frontier.py --out frontier-run --tables     # only print what is there
+
+A single operating point proves nothing: a guard may only move along the trade-off that lambda
+already offers. So each guard is run over a grid of lambda (and REVIVE over tau too), each at 0.25,
+0.5 and 1.0 edits per singular direction of the edited weight, each on several seeds, which change
+the facts, their new objects and their order.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from frontier_tables import print_tables
+
+from revive.runs.arms import Arm, run_arms
+
+DIRECTIONS = 512  # min(d_out, d_in) of the lab model's edited projections
+SHARES = (0.25, 0.5, 1.0)  # edits per direction at which every arm is measured
+BATCH = 64
+
+GUARDS: dict[str, dict[str, Any]] = {
+    "none": {"name": "none"},
+    "revive .1": {"name": "revive", "energy": 0.1},
+    "revive .02": {"name": "revive", "energy": 0.02},
+    "revive .3": {"name": "revive", "energy": 0.3},
+    "constrained .1": {"name": "revive", "energy": 0.1, "solve": "constrained"},
+    "constrained .02": {"name": "revive", "energy": 0.02, "solve": "constrained"},
+    "random-subspace": {"name": "random-subspace", "energy": 0.1},
+    "norm-matched": {"name": "norm-matched", "energy": 0.1},
+    "left-only": {"name": "left-only", "energy": 0.1},
+    "right-only": {"name": "right-only", "energy": 0.1},
+}
+
+GRID: dict[str, dict[str, tuple[int, ...]]] = {
+    "memit": {
+        "none": (300, 1000, 3000, 6000, 10000),
+        "revive .1": (300, 1000, 3000, 6000),
+        "revive .02": (1000, 3000, 6000),
+        "revive .3": (1000, 3000),
+        "left-only": (1000, 3000, 6000),
+        "right-only": (1000, 3000, 6000),
+        "random-subspace": (1000, 3000, 6000),
+        "norm-matched": (1000, 3000, 6000),
+    },
+    "memit-seq": {
+        "none": (300, 1000, 3000, 6000, 10000),
+        "constrained .1": (300, 1000, 3000, 6000),
+        "constrained .02": (1000, 3000, 6000),
+        "revive .1": (1000, 3000),
+        "left-only": (1000, 3000, 6000),
+    },
+}
+
+
+def arms(seed: int) -> Iterator[Arm]:
+    """All runs of one seed."""
+    every = round(DIRECTIONS * SHARES[0] / BATCH)
+    for editor, guards in GRID.items():
+        for guard, ridges in guards.items():
+            for ridge in ridges:
+                name = f"{editor}_{guard.replace(' ', '')}_{ridge}_s{seed}"
+                yield Arm(
+                    name,
+                    name,
+                    {
+                        "model": {"name": "lab", "precision": "fast"},
+                        "edits": {
+                            "path": "lab",
+                            "limit": round(DIRECTIONS * SHARES[-1]),
+                            "batch_size": BATCH,
+                            "seed": seed,
+                        },
+                        "editor": {"name": editor, "ridge": float(ridge)},
+                        "guard": GUARDS[guard],
+                        "probes": [
+                            {"name": "edits", "every": every, "sample": 80},
+                            {
+                                "name": "general",
+                                "every": every,
+                                "facts": 150,
+                                "pairs": 150,
+                                "copies": 100,
+                            },
+                            {"name": "spectrum", "every": every},
+                        ],
+                        "checkpoint": {"every": 8},
+                        "seed": seed,
+                        "threads": 1,
+                    },
+                )
+
+
+def main() -> None:
+    """Run what is missing, then print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("frontier-run"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=None, help="runs at a time [one per core]")
+    parser.add_argument("--tables", action="store_true", help="only print the tables")
+    options = parser.parse_args()
+    if not options.tables:
+        for seed in options.seeds:
+            run_arms(list(arms(seed)), options.out, jobs=options.jobs)
+    counts = [round(DIRECTIONS * share) for share in SHARES]
+    print_tables(options.out, GRID, options.seeds, counts, DIRECTIONS)
+
+
+if __name__ == "__main__":
+    main()
