@@ -102,9 +102,7 @@ def test_copying_pairs_show_held_out_words_and_one_of_the_two_copies_them():
 
 
 def test_copying_drills_never_use_a_held_out_word():
-    pool = copying.vocabulary(
-        ["the lemon and the other lantern", "plain words only, Velvet"]
-    )
+    pool = copying.vocabulary(["the lemon and the other lantern", "plain words only, Velvet"])
     assert pool == ["and", "only", "other", "plain", "the", "words"]
     rng = random.Random(0)
     for _ in range(50):

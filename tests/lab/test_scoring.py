@@ -30,28 +30,50 @@ def test_scores_equal_the_plain_reference(tiny):
 
 
 class Oracle(torch.nn.Module):
-    """Knows the next token, except after a given token; takes no optional argument."""
+    """Knows by heart how some texts go on, except after one token; takes no optional argument."""
 
-    def __init__(self, blind):
+    def __init__(self, texts, blind):
         super().__init__()
+        self.following = {tuple(t[:n]): t[n] for t in texts for n in range(1, len(t))}
         self.blind = blind
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, input_ids, attention_mask, use_cache):
-        following = torch.roll(input_ids, -1, dims=1)
-        guess = torch.where(input_ids == self.blind, 0, following)
+        guess = torch.zeros_like(input_ids)
+        for row, ids in enumerate(input_ids.tolist()):
+            for place, token in enumerate(ids):
+                if token != self.blind:
+                    guess[row, place] = self.following.get(tuple(ids[: place + 1]), 0)
         logits = torch.nn.functional.one_hot(guess, 258) * 50.0
         return CausalLMOutput(logits=logits)
 
 
 def test_exact_needs_every_target_token(tiny):
     _, tokenizer = tiny
-    blind = tokenizer.convert_tokens_to_ids("x")
-    scores = score_targets(Oracle(blind), tokenizer, ["axa"] * 3, ["bc", "bxc", "cx"])
+    prompts, targets = ["axa", "bxb", "cxc"], ["bc", "bxc", "cx"]
+    texts = [tokenizer(f"{p} {t}")["input_ids"] for p, t in zip(prompts, targets, strict=True)]
+    oracle = Oracle(texts, blind=tokenizer.convert_tokens_to_ids("x"))
+    scores = score_targets(oracle, tokenizer, prompts, targets)
     # Blindness in the prompt, or after the last token, costs nothing.
     assert scores.exact.tolist() == [True, False, True]
     assert scores.nll[0] == pytest.approx(0.0, abs=1e-6)
     assert scores.nll[1] == pytest.approx(50.0 / 4, rel=1e-4)
+
+
+def test_targets_of_one_prompt_share_a_pass_and_do_not_mix(tiny):
+    model, tokenizer = tiny
+    passes = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: passes.append(kwargs["input_ids"].shape[0]), with_kwargs=True
+    )
+    try:
+        scores = score_targets(model, tokenizer, ["The", "The", "The"], ["a", "b", "bc"])
+    finally:
+        hook.remove()
+    alone = [score_targets(model, tokenizer, ["The"], [t]).nll.item() for t in ("a", "b", "bc")]
+    assert scores.nll.tolist() == pytest.approx(alone, rel=1e-5)
+    assert len(set(alone)) == 3
+    assert sum(passes) == 2
 
 
 @pytest.mark.parametrize("budget", [1, 60, 10_000])

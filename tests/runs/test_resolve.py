@@ -107,7 +107,7 @@ def test_what_is_given_beats_the_preset_and_a_preset_can_be_named():
 
 
 def test_the_lab_model_gets_its_own_preset_and_corpus():
-    resolved = resolve(parse_spec({"model": "lab", "edits": "lab"}), SMALL)
+    resolved = resolve(parse_spec({"model": "lab", "edits": "lab"}), read_model_config("lab"))
     assert (resolved.editor.preset, resolved.moments.text) == ("lab", "lab")
     for key, value in presets()["lab"].options.items():
         assert resolved.editor.settings()[key] == value
