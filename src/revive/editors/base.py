@@ -13,8 +13,8 @@ from torch import Tensor
 
 from revive.data.edits import Edit
 from revive.editors.options import MemitOptions
-from revive.guards.base import Blocks
 from revive.linalg.basis import SpectralBasis
+from revive.linalg.blocks import Blocks
 from revive.linalg.lowrank import LowRank
 from revive.linalg.moments import SecondMoment
 from revive.models.runner import BlockRunner
