@@ -278,7 +278,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, required=True, help="folder for model and checkpoint")
-    parser.add_argument("--size", choices=("base", "large"), default="base")
+    parser.add_argument(
+        "--size",
+        choices=("base", "large"),
+        help="base is what ships; large, lab-large, needs a GPU [default: large if there is one]",
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--exposures", type=int, default=40, help="statements of each fact")
@@ -290,7 +294,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--start", type=Path, help="model folder of the stage before")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    run(Options(**vars(parser.parse_args(argv))))
+    options = parser.parse_args(argv)
+    if options.size is None:
+        options.size = "base" if _device(options.device).type == "cpu" else "large"
+    run(Options(**vars(options)))
 
 
 if __name__ == "__main__":
