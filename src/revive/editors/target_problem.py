@@ -1,0 +1,233 @@
+"""One chunk of edits whose targets are optimised together; `targets` explains the objective."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from revive.editors.rows import EditRows, Row
+from revive.editors.target_settings import Targets, TargetSettings
+from revive.linalg.basis import SpectralBasis
+from revive.models.runner import BlockRunner, PrefixCache
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows cut at their lookup: a constant prefix in the cache, and the suffix that is run.
+
+    hidden is the output of block l*, `[rows, s, d]`; the head reads position `read_at[i]` of row
+    `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows).
+    """
+
+    owner: Tensor
+    hidden: Tensor
+    mask: Tensor
+    positions: Tensor
+    prefix: PrefixCache | None
+    read_row: Tensor
+    read_at: Tensor
+    labels: Tensor
+    weight: Tensor
+
+    def select(self, edits: Tensor, renumber: Tensor) -> "RowGroup":
+        """The rows of some edits; `renumber[e]` is an edit's new index."""
+        kept = torch.isin(self.owner, edits)
+        rows = kept.nonzero().squeeze(1)
+        new_row = torch.full_like(self.owner, -1)
+        new_row[rows] = torch.arange(len(rows), device=rows.device)
+        read = kept[self.read_row]
+        return RowGroup(
+            owner=renumber[self.owner[rows]],
+            hidden=self.hidden[rows],
+            mask=self.mask[rows],
+            positions=self.positions[rows],
+            prefix=None if self.prefix is None else self.prefix.select(rows),
+            read_row=new_row[self.read_row[read]],
+            read_at=self.read_at[read],
+            labels=self.labels[read] if len(self.labels) else self.labels,
+            weight=self.weight[read] if len(self.weight) else self.weight,
+        )
+
+
+class TargetProblem:
+    """One chunk of edits, optimised together."""
+
+    def __init__(
+        self,
+        runner: BlockRunner,
+        rows: Sequence[EditRows],
+        settings: TargetSettings,
+        avoid: SpectralBasis | None,
+    ) -> None:
+        self._runner = runner
+        self._settings = settings
+        self._count = len(rows)
+        rewrite = [(e, row) for e, edit in enumerate(rows) for row in edit.rewrite]
+        essence = [(e, edit.essence) for e, edit in enumerate(rows)]
+        self._rewrite = self._group(rewrite)
+        self._essence = self._group(essence) if settings.kl_factor > 0 else None
+        first_row = torch.tensor(
+            [next(i for i, (e, _) in enumerate(rewrite) if e == edit) for edit in range(len(rows))],
+            device=self._rewrite.hidden.device,
+        )
+        z0 = self._rewrite.hidden[first_row, 0]
+        # fp32 at least: an all-bf16 optimisation has been seen to give NaN.
+        self._state_dtype = z0.dtype if z0.dtype == torch.float64 else torch.float32
+        self._z0 = z0.to(self._state_dtype)
+        self._avoid = None if avoid is None or avoid.rank == 0 else avoid.u.to(self._z0)
+
+    def solve(self) -> Targets:
+        """Run Adam until every edit has stopped."""
+        s, z0 = self._settings, self._z0
+        n, device = self._count, z0.device
+        bound = s.clamp * z0.norm(dim=1)
+        delta = torch.zeros_like(z0)
+        moment1, moment2 = torch.zeros_like(z0), torch.zeros_like(z0)
+        loss = torch.full((n,), float("nan"), dtype=self._state_dtype, device=device)
+        first = loss.clone()
+        evaluations = torch.zeros(n, dtype=torch.long, device=device)
+        failed = torch.zeros(n, dtype=torch.bool, device=device)
+        active = torch.arange(n, device=device)
+        rewrite, essence, base = self._rewrite, self._essence, None
+        for step in range(s.steps):
+            current = delta[active].clone().requires_grad_(True)
+            value, base = self._loss(current, active, rewrite, essence, base)
+            evaluations[active] += 1
+            loss[active] = value.detach()
+            if step == 0:
+                first = value.detach().clone()
+            finite = value.detach().isfinite()
+            failed[active[~finite]] = True
+            going = finite & (value.detach() >= s.stop_loss)
+            if step == s.steps - 1 or not bool(going.any()):
+                break
+            (gradient,) = torch.autograd.grad(value[going].sum(), current)
+            gradient = gradient[going]
+            if not bool(going.all()):
+                kept = going.nonzero().squeeze(1)
+                renumber = torch.full((len(going),), -1, dtype=torch.long, device=device)
+                renumber[kept] = torch.arange(len(kept), device=device)
+                rewrite = rewrite.select(kept, renumber)
+                essence = None if essence is None else essence.select(kept, renumber)
+                base = None if base is None else base[kept]
+                active = active[kept]
+            usable = gradient.isfinite().all(dim=1)
+            failed[active[~usable]] = True
+            gradient = torch.where(usable[:, None], gradient, torch.zeros_like(gradient))
+            m = _BETA1 * moment1[active] + (1 - _BETA1) * gradient
+            v = _BETA2 * moment2[active] + (1 - _BETA2) * gradient.square()
+            moment1[active], moment2[active] = m, v
+            unbiased = (v / (1 - _BETA2 ** (step + 1))).sqrt() + _EPSILON
+            moved = delta[active] - s.lr * (m / (1 - _BETA1 ** (step + 1))) / unbiased
+            delta[active] = self._admissible(moved, bound[active])
+        delta[failed] = 0.0
+        loss[failed] = float("nan")
+        return Targets(z0 + delta, z0, loss, first, evaluations, failed)
+
+    def _admissible(self, delta: Tensor, bound: Tensor) -> Tensor:
+        if self._avoid is not None:
+            delta = delta - (delta @ self._avoid) @ self._avoid.T
+        norm = delta.norm(dim=1)
+        scale = torch.where(norm > bound, bound / norm.clamp(min=1e-30), torch.ones_like(norm))
+        return delta * scale[:, None]
+
+    def _loss(
+        self,
+        delta: Tensor,
+        active: Tensor,
+        rewrite: RowGroup,
+        essence: RowGroup | None,
+        base: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Loss of each active edit `[a]`, and the essence rows' log-probabilities at delta = 0."""
+        s = self._settings
+        log_p = self._log_probabilities(rewrite, delta)
+        nll = -log_p.gather(1, rewrite.labels[:, None]).squeeze(1) * rewrite.weight
+        owner = rewrite.owner[rewrite.read_row]
+        total = torch.zeros(len(active), dtype=log_p.dtype, device=log_p.device)
+        total = total.index_add(0, owner, nll)
+        if essence is not None:
+            log_q = self._log_probabilities(essence, delta)
+            base = log_q.detach() if base is None else base
+            kl = (log_q.exp() * (log_q - base)).sum(dim=1)
+            total = total + s.kl_factor * kl
+        z0 = self._z0[active]
+        total = total + s.weight_decay * delta.norm(dim=1) / z0.norm(dim=1).square()
+        return total, base
+
+    def _log_probabilities(self, group: RowGroup, delta: Tensor) -> Tensor:
+        """Log-probabilities `[reads, vocabulary]`, delta added at every row's first position."""
+        first = group.hidden[:, :1].to(delta.dtype) + delta[group.owner][:, None]
+        hidden = torch.cat([first.to(group.hidden.dtype), group.hidden[:, 1:]], dim=1)
+        runner = self._runner
+        out = runner.run(
+            hidden,
+            self._settings.layer + 1,
+            runner.depth,
+            group.mask,
+            group.positions,
+            group.prefix,
+        )
+        logits = runner.family.logits(runner.model, out[group.read_row, group.read_at])
+        return torch.log_softmax(logits.to(delta.dtype), dim=-1)
+
+    def _group(self, owned: Sequence[tuple[int, Row]]) -> RowGroup:
+        """Run the rows once; keep states from the lookup on, keys and values before it."""
+        runner = self._runner
+        device = next(runner.model.parameters()).device
+        rows = [row for _, row in owned]
+        length = max(len(r.input_ids) for r in rows)
+        ids = torch.zeros(len(rows), length, dtype=torch.long)
+        mask = torch.zeros(len(rows), length, dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, : len(row.input_ids)] = torch.tensor(row.input_ids)
+            mask[i, : len(row.input_ids)] = 1
+        ids, mask = ids.to(device), mask.to(device)
+        lookup = torch.tensor([r.lookup for r in rows], device=device)
+        with torch.no_grad():
+            seen = runner.embed_through(ids, mask, self._settings.layer, with_cache=True)
+        longest = int(lookup.max())
+        prefix = None
+        if longest > 0:
+            real = torch.arange(longest, device=device)[None] < lookup[:, None]
+            prefix = PrefixCache(
+                tuple(k[:, :, :longest] for k in seen.keys),
+                tuple(v[:, :, :longest] for v in seen.values),
+                real.long(),
+            )
+        suffix = max(len(r.input_ids) - r.lookup for r in rows)
+        at = lookup[:, None] + torch.arange(suffix, device=device)[None]
+        inside = at < mask.sum(dim=1, keepdim=True)
+        at = at.clamp(max=length - 1)
+        hidden = seen.hidden.gather(1, at[..., None].expand(-1, -1, seen.hidden.shape[-1]))
+        essence = not rows[0].labels
+        reads = [(i, p - r.lookup) for i, r in enumerate(rows) for p in r.positions]
+        if essence:
+            reads = [(i, 0) for i in range(len(rows))]
+        rows_per_edit = _rows_by_owner(owned)
+        weight = [1 / (len(r.labels) * rows_per_edit[e]) for e, r in owned for _ in r.labels]
+        return RowGroup(
+            owner=torch.tensor([e for e, _ in owned], device=device),
+            hidden=hidden,
+            mask=inside.long(),
+            positions=at,
+            prefix=prefix,
+            read_row=torch.tensor([i for i, _ in reads], device=device),
+            read_at=torch.tensor([p for _, p in reads], device=device),
+            labels=torch.tensor(
+                [y for r in rows for y in r.labels], device=device, dtype=torch.long
+            ),
+            weight=torch.tensor(weight, device=device, dtype=torch.float64).to(
+                hidden.dtype if hidden.dtype == torch.float64 else torch.float32
+            ),
+        )
+
+
+def _rows_by_owner(owned: Sequence[tuple[int, Row]]) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for edit, _ in owned:
+        counts[edit] = counts.get(edit, 0) + 1
+    return counts
