@@ -66,7 +66,7 @@ def measure(guard: dict[str, Any], energy: float, ridge: float, seed: int) -> tu
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--energy", type=float, default=0.1)
     parser.add_argument("--ridge", type=float, default=1000.0)
     parser.add_argument("--seed", type=int, default=0)

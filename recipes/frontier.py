@@ -21,6 +21,7 @@ from revive.runs.arms import Arm, run_arms
 DIRECTIONS = 512  # min(d_out, d_in) of the lab model's edited projections
 SHARES = (0.25, 0.5, 1.0)  # edits per direction at which every arm is measured
 BATCH = 64
+FIRST_SEED = 0
 
 GUARDS: dict[str, dict[str, Any]] = {
     "none": {"name": "none"},
@@ -55,6 +56,9 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
     },
 }
 
+FIRST_SEED_ONLY = {("revive .1", 300), ("constrained .1", 300), ("revive .3", 1000)}
+"""Strengths far off every frontier on the first seed."""
+
 
 def arms(seed: int) -> Iterator[Arm]:
     """All runs of one seed."""
@@ -62,6 +66,8 @@ def arms(seed: int) -> Iterator[Arm]:
     for editor, guards in GRID.items():
         for guard, ridges in guards.items():
             for ridge in ridges:
+                if seed != FIRST_SEED and (guard, ridge) in FIRST_SEED_ONLY:
+                    continue
                 name = f"{editor}_{guard.replace(' ', '')}_{ridge}_s{seed}"
                 yield Arm(
                     name,
@@ -96,7 +102,7 @@ def arms(seed: int) -> Iterator[Arm]:
 
 def main() -> None:
     """Run what is missing, then print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("frontier-run"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=None, help="runs at a time [one per core]")

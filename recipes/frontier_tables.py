@@ -151,11 +151,12 @@ def _gain(point: Point, line: Sequence[tuple[float, float]]) -> float | None:
 
 
 def _spread(values: Sequence[float], digits: int, *, signed: bool = False) -> str:
-    """Mean, and the standard deviation over seeds where there is more than one."""
+    """Mean, and the standard deviation over seeds where there are several."""
     if not values:
         return "-"
     sign = "+" if signed else ""
     mean = f"{statistics.fmean(values):{sign}.{digits}f}"
     if len(values) < 2:
         return f"{mean} (1 seed)"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}"
+    few = "" if len(values) > 2 else f" ({len(values)} seeds)"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}{few}"
