@@ -40,6 +40,7 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
     "memit": {
         "none": (300, 1000, 3000, 6000, 10000),
         "revive .1": (300, 1000, 3000, 6000),
+        "constrained .1": (1000, 3000, 6000),
         "revive .02": (1000, 3000, 6000),
         "revive .3": (1000, 3000),
         "left-only": (1000, 3000, 6000),
@@ -56,7 +57,7 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
     },
 }
 
-FIRST_SEED_ONLY = {("revive .1", 300), ("constrained .1", 300), ("revive .3", 1000)}
+FIRST_SEED_ONLY = {("revive .1", 300), ("constrained .1", 300), ("revive .3", 1000), ("none", 300)}
 """Strengths far off every frontier on the first seed."""
 
 
