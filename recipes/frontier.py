@@ -28,6 +28,7 @@ GUARDS: dict[str, dict[str, Any]] = {
     "revive .1": {"name": "revive", "energy": 0.1},
     "revive .02": {"name": "revive", "energy": 0.02},
     "revive .3": {"name": "revive", "energy": 0.3},
+    "current .1": {"name": "revive", "energy": 0.1, "basis": "current"},
     "constrained .1": {"name": "revive", "energy": 0.1, "solve": "constrained"},
     "constrained .02": {"name": "revive", "energy": 0.02, "solve": "constrained"},
     "random-subspace": {"name": "random-subspace", "energy": 0.1},
@@ -40,6 +41,7 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
     "memit": {
         "none": (300, 1000, 3000, 6000, 10000),
         "revive .1": (300, 1000, 3000, 6000),
+        "current .1": (300, 1000, 3000),
         "constrained .1": (1000, 3000, 6000),
         "revive .02": (1000, 3000, 6000),
         "revive .3": (1000, 3000),

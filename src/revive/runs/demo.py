@@ -14,8 +14,9 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
     lambda of the baseline and of the guarded arms is the preset's, calibrated on one fresh batch of
     the unguarded editor, as the literature does; tau is the paper's 0.1, and again calibrated on
     one fresh batch if that gives another value. The control's lambda is re-tuned for the whole
-    stream, and so is that of the last arm. All stand in the lab preset (`presets/lab.yaml`) with
-    the commands that print them.
+    stream, and so is that of the last arm, the best guarded one we have: MEMIT-seq solved under
+    the constraint, at the calibrated tau. All stand in the lab preset (`presets/lab.yaml`) with the
+    commands that print them.
 
     Args:
         edits: Length of the stream.
@@ -73,9 +74,9 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
         ),
         arm(
             "memit-seq-revive",
-            "MEMIT-seq + REVIVE",
+            "MEMIT-seq + REVIVE, constrained",
             "best",
-            {"name": "memit-seq", "ridge": tuned["stream_ridge"]},
-            {**revive, "solve": "constrained"},
+            {"name": "memit-seq", "ridge": tuned["best_ridge"]},
+            {**revive, "energy": tuned["energy"], "solve": "constrained"},
         ),
     ]
