@@ -1,7 +1,10 @@
 """Every arm and control as a frontier over its own strength, on the lab stream.
 
-    python recipes/frontier.py --out frontier-run              # run what is missing, then print
-    python recipes/frontier.py --out frontier-run --tables     # only print what is there
+    python recipes/frontier.py              # run what is missing, then print
+    python recipes/frontier.py --tables     # only print what is there
+
+The summaries of finished runs are kept in docs/results/frontier, and a run with a summary is not
+repeated; give another --out to repeat all of them (about 40 s a run on one of two cores).
 
 A single operating point proves nothing: a guard may only move along the trade-off that lambda
 already offers. So each guard is run over a grid of lambda (and REVIVE over tau too), each at 0.25,
@@ -59,8 +62,20 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
     },
 }
 
-FIRST_SEED_ONLY = {("revive .1", 300), ("constrained .1", 300), ("revive .3", 1000), ("none", 300)}
-"""Strengths far off every frontier on the first seed."""
+FIRST_SEED_ONLY = {
+    ("none", 300),
+    ("none", 10000),
+    ("revive .1", 300),
+    ("current .1", 300),
+    ("constrained .1", 300),
+    ("revive .02", 1000),
+    ("revive .3", 1000),
+    ("left-only", 1000),
+    ("right-only", 1000),
+    ("random-subspace", 1000),
+    ("norm-matched", 1000),
+}
+"""Strengths that the first seed showed to be off the frontier from 0.5 edits a direction on."""
 
 
 def arms(seed: int) -> Iterator[Arm]:
@@ -106,7 +121,7 @@ def arms(seed: int) -> Iterator[Arm]:
 def main() -> None:
     """Run what is missing, then print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("frontier-run"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/frontier"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=None, help="runs at a time [one per core]")
     parser.add_argument("--tables", action="store_true", help="only print the tables")
