@@ -75,6 +75,19 @@ def test_a_dip_that_recovers_is_no_collapse(make_run):
     assert collapse(record) is None
 
 
+def test_a_row_that_measures_only_the_spectrum_hides_no_collapse(make_run):
+    curve = [
+        {"edits": 100, "score": 0.9, "general": 0.8},
+        {"edits": 200, "score": 0.9, "general": 0.3},
+        {"edits": 300, "weight_norm_ratio": 9.0},
+        {"edits": 400, "score": 0.9, "general": 0.2},
+    ]
+    final = {"score": 0.9, "general": 0.2}
+    found = collapse(load_run(make_run("a", final, summary={"curve": curve})))
+    assert found is not None
+    assert found.edits == 200
+
+
 def test_numbers_that_are_not_finite_are_a_collapse(make_run):
     final = {**HEALTHY, "perplexity": math.inf, "general": math.nan}
     found = collapse(load_run(make_run("a", final)))

@@ -8,6 +8,7 @@ from rich.console import Console
 from revive.report.load import load_runs
 from revive.report.metrics import HEADLINE, METRICS, metric
 from revive.report.tables import (
+    brief,
     curves_csv,
     everything,
     headline,
@@ -89,6 +90,17 @@ def test_terminal_table_shows_every_number(make_run):
     text = console.file.getvalue()
     assert "memit + revive" in text
     assert "0.970" in text
+
+
+def test_the_brief_table_breaks_no_word_on_a_narrow_terminal(make_run):
+    label = "MEMIT-seq + REVIVE, constrained"
+    arms = load_runs([make_run("a", HEALTHY, summary={"label": label})])
+    console = Console(file=io.StringIO(), width=80)
+    console.print(to_rich(brief(arms)))
+    text = console.file.getvalue()
+    assert all(word in text for word in label.split())
+    assert "0.850" in text
+    assert "…" not in text
 
 
 def test_a_third_partys_metric_is_in_the_full_table(make_run):

@@ -8,6 +8,8 @@ import typer
 
 from revive.cli.output import print_json, say
 
+_WIDE = 160  # columns; below this the full table would break words
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs and the report.")] = Path(
@@ -38,7 +40,7 @@ def demo(
     from revive.report.load import load_runs
     from revive.report.narrative import narrative
     from revive.report.page import write_report
-    from revive.report.tables import headline, to_rich
+    from revive.report.tables import brief, headline, to_rich
     from revive.runs.arms import run_arms
     from revive.runs.demo import demo_arms
 
@@ -64,6 +66,10 @@ def demo(
         print_json({arm.name: json_module.loads(t) for arm, t in zip(arms, texts, strict=True)})
     else:
         records = load_runs(folders)
-        Console().print(to_rich(headline(records)))
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=_WIDE)  # a file or a pipe has no width to keep to
+        table = headline(records) if console.width >= _WIDE else brief(records)
+        console.print(to_rich(table))
         typer.echo(narrative(records))
     say(f"report: {page}")

@@ -21,6 +21,8 @@ COLLAPSE_KEPT = 0.80
 COLLAPSE_PERPLEXITY = 3.0
 """Growth of perplexity over the unedited model that counts as collapse."""
 
+_TELLING = {"score", "efficacy", "general", "perplexity"}
+
 Relation = Literal["higher", "lower", "same"]
 Verdict = Literal["better", "worse", "tied", "traded", "unknown"]
 
@@ -125,6 +127,8 @@ def collapse(record: RunRecord) -> Collapse | None:
         value = metrics.get("score", metrics.get("efficacy"))
         if value is not None and math.isfinite(value):
             peak = max(peak, value)
+        if not _TELLING & metrics.keys():
+            continue  # only the spectrum was measured here
         if not _broken(record, metrics, peak):
             since = None
         elif since is None:

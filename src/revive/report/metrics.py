@@ -185,6 +185,8 @@ HEADLINE = (
     "seconds",
 )
 
+BRIEF = ("score", "efficacy_exact", "general", "fact_recall", "perplexity")
+
 
 def metric(name: str) -> Metric:
     """The registered metric, or a plain one without a direction for a third party's name."""

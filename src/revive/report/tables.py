@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from revive.report.load import RunRecord
-from revive.report.metrics import HEADLINE, METRICS, Metric, metric
+from revive.report.metrics import BRIEF, HEADLINE, METRICS, Metric, metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ class Table:
 def headline(records: Sequence[RunRecord]) -> Table:
     """Final metrics of every arm under those of the unedited model; columns nobody has are cut."""
     return _table(records, HEADLINE)
+
+
+def brief(records: Sequence[RunRecord]) -> Table:
+    """As much of `headline` as fits a narrow terminal."""
+    return _table(records, BRIEF)
 
 
 def everything(records: Sequence[RunRecord]) -> Table:
