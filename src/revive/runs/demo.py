@@ -67,7 +67,7 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
         *arms,
         arm(
             "memit-tuned",
-            "MEMIT, lambda of the stream",
+            "MEMIT, lambda tuned on the stream",
             "control",
             {"name": "memit", "ridge": tuned["stream_ridge"]},
             {"name": "none"},
