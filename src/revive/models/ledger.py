@@ -2,7 +2,7 @@
 
 It holds fp32 `W0` and the fp32 sum of updates per site. A write rounds `W0 + sum` once into the
 model's dtype: updates added in place to bf16 weights would fall back into the protected subspace
-and lose 43 % of themselves in rounding (measured on synthetic data, see docs/findings.md).
+and lose part of themselves in rounding.
 """
 
 from collections.abc import Generator, Mapping, Sequence
