@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from revive.errors import NumericalError
 from revive.probes.edits import score_edits
 from revive.runs.build import build, load_from_spec
-from revive.runs.calibrate import GRID, TIE, Trial, calibrate_ridge, choose
+from revive.runs.calibrate import GRID, TIE, calibrate_ridge, choose
 from revive.runs.loop import read_edits
 from revive.runs.scan import scan_ridge
 from revive.runs.spec import load_spec, read_model_config, resolve
+from revive.runs.trials import Trial
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=len(GRID))
 
@@ -81,9 +82,9 @@ def test_a_calibration_leaves_the_model_as_it_was(spec):
     assert equal_tensors(state(built), before)
     assert all(not engine.ledger.delta(key).any() for key in engine.ledger.sites)
     assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert [t.ridge for t in found.trials] == list(grid)
+    assert [t.value for t in found.trials] == list(grid)
     assert len({t.score for t in found.trials}) > 1, "the grid must make a difference"
-    assert found.ridge == choose(found.trials)
+    assert found.value == choose(found.trials)
     # Afterwards the engine does what one does that was never calibrated.
     fresh, _ = prepared(spec(steps=8))
     tensors = fresh.engine.apply(batch).tensors()
@@ -107,7 +108,7 @@ def test_a_trial_is_what_an_edit_with_that_lambda_does(spec, ridge):
 def test_a_spec_without_lambda_is_calibrated(spec):
     with_lambda = spec()
     found = scan_ridge(with_lambda)
-    assert [t.ridge for t in found.trials] == list(GRID)
-    assert found.ridge == choose(found.trials)
+    assert [t.value for t in found.trials] == list(GRID)
+    assert found.value == choose(found.trials)
     # The stream's first batch decides, whatever lambda the spec holds.
     assert scan_ridge(spec(ridge=3.0)) == found

@@ -7,26 +7,26 @@ from e2e_runs import equal_tensors
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revive.errors import SpecError
+from revive.errors import NumericalError, SpecError
 from revive.probes.edits import score_edits
 from revive.runs.build import build, load_from_spec
 from revive.runs.calibrate_energy import (
     COST,
     ENERGIES,
-    EnergyTrial,
     calibrate_energy,
     choose_energy,
 )
 from revive.runs.loop import read_edits
 from revive.runs.scan import scan_energy
 from revive.runs.spec import load_spec, read_model_config, resolve
+from revive.runs.trials import Trial
 
 SCORES = st.lists(st.floats(0, 1), min_size=len(ENERGIES), max_size=len(ENERGIES))
 
 
 def trials(unguarded, scores):
     pairs = [(0.0, unguarded), *zip(ENERGIES, scores, strict=False)]
-    return [EnergyTrial(e, s, s, s, s, s) for e, s in pairs]
+    return [Trial(e, s, s, s, s, s) for e, s in pairs]
 
 
 @given(st.floats(0, 1), SCORES)
@@ -50,9 +50,16 @@ def prepared(spec):
     return build(spec, load_from_spec(spec.model), batch), batch
 
 
-@pytest.mark.parametrize("solve", ["posthoc", "constrained"])
-def test_a_trial_is_what_a_guarded_edit_does_and_leaves_no_trace(spec, solve):
-    guard = {"name": "revive", "energy": 0.3, "solve": solve}
+def test_an_unguarded_batch_without_a_score_decides_nothing():
+    with pytest.raises(NumericalError, match=r"set guard\.energy"):
+        choose_energy(trials(float("nan"), [0.5] * len(ENERGIES)))
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"when": "batch"}, {"solve": "constrained"}, {"basis": "current"}]
+)
+def test_a_trial_is_what_a_guarded_edit_does_and_leaves_no_trace(spec, how):
+    guard = {"name": "revive", "energy": 0.3, **how}
     built, batch = prepared(spec(guard, steps=8))
     engine, tokenizer = built.engine, built.loaded.tokenizer
     before = {k: v.clone() for k, v in built.loaded.model.state_dict().items()}
@@ -66,7 +73,7 @@ def test_a_trial_is_what_a_guarded_edit_does_and_leaves_no_trace(spec, solve):
         grid=(0.3, 0.9),
     )
     assert equal_tensors(built.loaded.model.state_dict(), before)
-    assert [t.energy for t in found.trials] == [0.0, 0.3, 0.9]
+    assert [t.value for t in found.trials] == [0.0, 0.3, 0.9]
     assert len({t.score for t in found.trials}) > 1, "the guard must make a difference"
     engine.apply(batch)
     metrics = score_edits(built.loaded.model, tokenizer, batch).metrics()
@@ -76,8 +83,8 @@ def test_a_trial_is_what_a_guarded_edit_does_and_leaves_no_trace(spec, solve):
 
 def test_a_spec_is_calibrated_whatever_tau_it_holds(spec):
     found = scan_energy(spec({"name": "revive", "energy": 0.5}))
-    assert [t.energy for t in found.trials] == [0.0, *ENERGIES]
-    assert found.energy == choose_energy(found.trials)
+    assert [t.value for t in found.trials] == [0.0, *ENERGIES]
+    assert found.value == choose_energy(found.trials)
     assert scan_energy(spec({"name": "revive", "energy": 0.1})) == found
 
 

@@ -34,7 +34,7 @@ def calibrate(
     Targets are solved on the unedited model; every value of a fixed grid is written, scored
     (harmonic mean of efficacy, paraphrase and neighbourhood) and undone. lambda: the best score
     wins; among scores within 0.005 of it, the largest lambda. tau: the largest one whose score is
-    within 0.02 of the unguarded batch's.
+    within 0.02 of the unguarded batch's, else the smallest.
 
     Example: revive calibrate recipes/lab.yaml --of energy
     """
@@ -47,12 +47,9 @@ def calibrate(
     def told(phase: str, done: int, total: int) -> None:
         say(f"{phase} {done}/{total}")
 
-    if of is Parameter.RIDGE:
-        ridges = scan_ridge(resolved, told)
-        _show("lambda", of, ridges.ridge, [asdict(t) for t in ridges.trials], json)
-    else:
-        energies = scan_energy(resolved, told)
-        _show("tau", of, energies.energy, [asdict(t) for t in energies.trials], json)
+    scan, symbol = (scan_ridge, "lambda") if of is Parameter.RIDGE else (scan_energy, "tau")
+    found = scan(resolved, told)
+    _show(symbol, of, found.value, [asdict(t) for t in found.trials], json)
 
 
 def _show(

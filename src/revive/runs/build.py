@@ -21,10 +21,11 @@ from revive.linalg.cache import BasisCache
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel, load_model
 from revive.models.runner import BlockRunner, context_length
-from revive.runs.calibrate import Calibration, calibrate_ridge
+from revive.runs.calibrate import calibrate_ridge
 from revive.runs.engine import Engine
 from revive.runs.schema import GuardSpec, ModelSpec, MomentsSpec, RunSpec
 from revive.runs.spec import editor_options
+from revive.runs.trials import Calibration
 
 Notify = Callable[[str, int, int], None]
 """Called with (phase, steps done, steps in all) while something long is computed."""
@@ -128,9 +129,9 @@ def build(
             fresh_batch[:CALIBRATION_BATCH],
             progress=lambda done, total: notify("calibration", done, total),
         )
-        options = options.model_copy(update={"ridge": calibration.ridge})
+        options = options.model_copy(update={"ridge": calibration.value})
         editor = type(editor)(options)
-        chosen = spec.editor.model_copy(update={"ridge": calibration.ridge})
+        chosen = spec.editor.model_copy(update={"ridge": calibration.value})
         spec = spec.model_copy(update={"editor": chosen})
     editor.prepare(context)
     chosen_guard = make_guard(spec.guard) if guard is None else guard

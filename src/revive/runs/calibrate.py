@@ -9,7 +9,6 @@ literature tunes lambda: on fresh edits, not on the stream.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from revive.data.edits import Edit
@@ -17,30 +16,10 @@ from revive.editors.base import EditContext
 from revive.editors.memit import LeastSquaresEditor
 from revive.errors import NumericalError
 from revive.models.ledger import Ledger
-from revive.runs.trials import try_batch
+from revive.runs.trials import Calibration, Trial, try_batch
 
 GRID = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0)
 TIE = 0.005
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One lambda and what it did to the fresh batch."""
-
-    ridge: float
-    efficacy: float
-    efficacy_exact: float
-    paraphrase: float
-    neighborhood: float
-    score: float
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The chosen lambda and every trial."""
-
-    ridge: float
-    trials: tuple[Trial, ...]
 
 
 def choose(trials: Sequence[Trial], tie: float = TIE) -> float:
@@ -56,7 +35,7 @@ def choose(trials: Sequence[Trial], tie: float = TIE) -> float:
             "editor.ridge by hand."
         )
     best = max(t.score for t in scored)
-    return max(t.ridge for t in scored if t.score >= best - tie)
+    return max(t.value for t in scored if t.score >= best - tie)
 
 
 def calibrate_ridge(
@@ -85,8 +64,7 @@ def calibrate_ridge(
     for index, ridge in enumerate(grid):
         trial_editor = type(editor)(editor.options.model_copy(update={"ridge": ridge}))
         trial_editor.prepare(context)
-        metrics = try_batch(trial_editor, solved, context, ledger, tokenizer, batch)
-        trials.append(Trial(ridge, **metrics))
+        trials.append(try_batch(ridge, trial_editor, solved, context, ledger, tokenizer, batch))
         if progress is not None:
             progress(index + 1, len(grid))
     return Calibration(choose(trials), tuple(trials))

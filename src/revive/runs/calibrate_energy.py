@@ -8,49 +8,37 @@ The paper sets tau = 0.1 for all models (arXiv 2601.11042) and gives no rule.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from revive.data.edits import Edit
 from revive.editors.base import EditContext
 from revive.editors.memit import LeastSquaresEditor
-from revive.errors import SpecError
+from revive.errors import NumericalError, SpecError
 from revive.guards.base import Guard
 from revive.guards.fitted import FittedGuard
 from revive.models.ledger import Ledger
-from revive.runs.trials import try_batch
+from revive.runs.trials import Calibration, Trial, try_batch
 
 ENERGIES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 COST = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class EnergyTrial:
-    """One tau and what it did to the fresh batch; tau 0 is no guard."""
+def choose_energy(trials: Sequence[Trial], cost: float = COST) -> float:
+    """The largest tau that costs at most `cost` of the unguarded score, else the smallest.
 
-    energy: float
-    efficacy: float
-    efficacy_exact: float
-    paraphrase: float
-    neighborhood: float
-    score: float
-
-
-@dataclass(frozen=True)
-class EnergyCalibration:
-    """The chosen tau and every trial, the unguarded one first."""
-
-    energy: float
-    trials: tuple[EnergyTrial, ...]
-
-
-def choose_energy(trials: Sequence[EnergyTrial], cost: float = COST) -> float:
-    """The largest tau that costs at most `cost` of the unguarded score, else the smallest."""
-    unguarded = next(t.score for t in trials if t.energy == 0)
-    guarded = [t for t in trials if t.energy > 0]
-    cheap = [t.energy for t in guarded if t.score >= unguarded - cost]
-    return max(cheap, default=min(t.energy for t in guarded))
+    Raises:
+        NumericalError: The unguarded batch, the first trial, has no score.
+    """
+    unguarded = next(t.score for t in trials if t.value == 0)
+    if math.isnan(unguarded):
+        raise NumericalError(
+            "calibration: the unguarded batch could not be scored; set guard.energy by hand."
+        )
+    guarded = [t for t in trials if t.value > 0]
+    cheap = [t.value for t in guarded if t.score >= unguarded - cost]
+    return max(cheap, default=min(t.value for t in guarded))
 
 
 def calibrate_energy(
@@ -63,7 +51,7 @@ def calibrate_energy(
     *,
     grid: Sequence[float] = ENERGIES,
     progress: Callable[[int, int], None] | None = None,
-) -> EnergyCalibration:
+) -> Calibration:
     """Run the rule above. The model is left as it was.
 
     Args:
@@ -83,7 +71,7 @@ def calibrate_energy(
         raise SpecError(f"guard: {guard.name} has no energy share to calibrate.")
     weights = {key: ledger.original(key) for key in ledger.sites}
     solved = editor.solve_batch(batch, context)
-    trials: list[EnergyTrial] = []
+    trials: list[Trial] = []
     for index, energy in enumerate((0.0, *grid)):
         fitted = None
         seen, targets = context, solved
@@ -93,8 +81,7 @@ def calibrate_energy(
             if changed.constrained:
                 seen = dataclasses.replace(context, bases=fitted.bases())
                 targets = editor.solve_batch(batch, seen)
-        metrics = try_batch(editor, targets, seen, ledger, tokenizer, batch, fitted)
-        trials.append(EnergyTrial(energy, **metrics))
+        trials.append(try_batch(energy, editor, targets, seen, ledger, tokenizer, batch, fitted))
         if progress is not None:
             progress(index + 1, len(grid) + 1)
-    return EnergyCalibration(choose_energy(trials), tuple(trials))
+    return Calibration(choose_energy(trials), tuple(trials))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from revive.data.edits import Edit
-from revive.editors.base import Applied, EditContext, Editor, Outcome
+from revive.editors.base import Applied, EditContext, Editor, Outcome, Updates
 from revive.errors import SpecError
 from revive.guards.fitted import FittedGuard
 from revive.linalg.lowrank import LowRank
@@ -73,24 +73,8 @@ class Engine:
         Raises:
             NumericalError: A non-finite update; weights are as before the batch.
         """
-        seconds = {"guard": 0.0, "write": 0.0}
-        late = self.guard.guard.when == "batch"
-        context = self._context()
         with self.ledger.transaction():
-            applied: list[Applied] = []
-            steps = self.editor.edit(edits, context)
-            answer: Applied | None = None
-            while True:
-                try:
-                    proposed = next(steps) if answer is None else steps.send(answer)
-                except StopIteration as stop:
-                    outcome: Outcome = stop.value
-                    break
-                answer = self._write(proposed.site.parameter, proposed.factors, seconds, not late)
-                applied.append(answer)
-            if late:
-                self.ledger.rewind()
-                applied = [self._write(a.site.parameter, a.factors, seconds, True) for a in applied]
+            outcome, applied, seconds = self.drive(self.editor.edit(edits, self._context()))
             # In the layout that a stored batch has, so that replaying it rounds alike.
             increment = {k: v.contiguous() for k, v in outcome.increment.items()}
             self.editor.advance(increment)
@@ -104,6 +88,29 @@ class Engine:
             failed=failed,
             seconds={**outcome.seconds, **seconds},
         )
+
+    def drive(self, steps: Updates) -> tuple[Outcome, list[Applied], dict[str, float]]:
+        """Guard and write what an editor proposes, inside a transaction that is open.
+
+        Returns:
+            The editor's account, what was written, and seconds by phase: guard, write.
+        """
+        seconds = {"guard": 0.0, "write": 0.0}
+        late = self.guard.guard.when == "batch"
+        applied: list[Applied] = []
+        answer: Applied | None = None
+        while True:
+            try:
+                proposed = next(steps) if answer is None else steps.send(answer)
+            except StopIteration as stop:
+                outcome: Outcome = stop.value
+                break
+            answer = self._write(proposed.site.parameter, proposed.factors, seconds, not late)
+            applied.append(answer)
+        if late:
+            self.ledger.rewind()
+            applied = [self._write(a.site.parameter, a.factors, seconds, True) for a in applied]
+        return outcome, applied, seconds
 
     def _context(self) -> EditContext:
         """What the editor reads; with the guard's directions where it solves under them."""

@@ -8,10 +8,10 @@ from revive.editors.memit import LeastSquaresEditor
 from revive.errors import SpecError
 from revive.runs.build import CALIBRATION_BATCH, Built, Notify, build, load_from_spec, silent
 from revive.runs.cache import cache_folder
-from revive.runs.calibrate import Calibration
-from revive.runs.calibrate_energy import EnergyCalibration, calibrate_energy
+from revive.runs.calibrate_energy import calibrate_energy
 from revive.runs.loop import read_edits
 from revive.runs.schema import RunSpec
+from revive.runs.trials import Calibration
 
 
 def scan_ridge(spec: RunSpec, notify: Notify = silent) -> Calibration:
@@ -26,7 +26,7 @@ def scan_ridge(spec: RunSpec, notify: Notify = silent) -> Calibration:
     return built.calibration
 
 
-def scan_energy(spec: RunSpec, notify: Notify = silent) -> EnergyCalibration:
+def scan_energy(spec: RunSpec, notify: Notify = silent) -> Calibration:
     """Run the rule for tau on the spec's first batch, with the spec's lambda and guard.
 
     Raises:

@@ -1,18 +1,46 @@
 """One trial of a calibration: write solved targets, score the batch, undo."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from revive.data.edits import Edit
 from revive.editors.base import EditContext
 from revive.editors.memit import LeastSquaresEditor, SolvedBatch
+from revive.guards.controls import NoGuard
 from revive.guards.fitted import FittedGuard
 from revive.models.ledger import Ledger
 from revive.models.precision import products
 from revive.probes.edits import score_edits
+from revive.runs.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One value of what is calibrated, and what it did to the fresh batch.
+
+    Metrics are NaN for what the edits do not hold; without paraphrases or neighbours the score is
+    `efficacy_exact`.
+    """
+
+    value: float
+    efficacy: float
+    efficacy_exact: float
+    paraphrase: float
+    neighborhood: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The chosen value and every trial."""
+
+    value: float
+    trials: tuple[Trial, ...]
 
 
 def try_batch(
+    value: float,
     editor: LeastSquaresEditor,
     solved: SolvedBatch,
     context: EditContext,
@@ -20,10 +48,11 @@ def try_batch(
     tokenizer: Any,
     batch: Sequence[Edit],
     guard: FittedGuard | None = None,
-) -> dict[str, float]:
-    """Metrics of a batch right after it was written. The model is left as it was.
+) -> Trial:
+    """Score a batch right after it was written. The model is left as it was.
 
     Args:
+        value: What is tried.
         editor: Prepared.
         solved: The batch's targets.
         context: What the editor reads.
@@ -31,28 +60,14 @@ def try_batch(
         tokenizer: For scoring.
         batch: The edits; paraphrases and neighbourhoods give a score.
         guard: Filters every update, if given.
-
-    Returns:
-        `efficacy`, `efficacy_exact`, `paraphrase`, `neighborhood` and `score`; NaN for what the
-        edits do not hold. Without paraphrases or neighbours the score is `efficacy_exact`.
     """
+    if guard is None:
+        guard = FittedGuard(NoGuard(), {key: ledger.original(key) for key in ledger.sites})
     with ledger.transaction():
-        steps = editor.spread(solved, context)
-        answer: Any = None
-        while True:
-            try:
-                proposed = steps.send(answer)
-            except StopIteration:
-                break
-            key, update = proposed.site.parameter, proposed.factors
-            if guard is not None:
-                update = guard.filter_factors(update, key, weight=ledger.weight).update
-            ledger.commit(key, update)
-            # The least-squares editors read the model, not this answer.
-            answer = proposed
+        Engine(context, ledger, editor, guard).drive(editor.spread(solved, context))
         with products(context.runner.precision):
             metrics = score_edits(context.runner.model, tokenizer, batch).metrics()
         ledger.rewind()
     wanted = ("efficacy", "efficacy_exact", "paraphrase", "neighborhood")
     told = {name: metrics.get(name, float("nan")) for name in wanted}
-    return {**told, "score": metrics.get("score", metrics["efficacy_exact"])}
+    return Trial(value, **told, score=metrics.get("score", metrics["efficacy_exact"]))
