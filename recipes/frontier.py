@@ -20,11 +20,13 @@ from typing import Any
 from frontier_tables import print_tables
 
 from revive.runs.arms import Arm, run_arms
+from revive.runs.demo import lab_spec
 
 DIRECTIONS = 512  # min(d_out, d_in) of the lab model's edited projections
 SHARES = (0.25, 0.5, 1.0)  # edits per direction at which every arm is measured
 BATCH = 64
 FIRST_SEED = 0
+SAMPLE = 80  # edits measured
 
 GUARDS: dict[str, dict[str, Any]] = {
     "none": {"name": "none"},
@@ -87,35 +89,14 @@ def arms(seed: int) -> Iterator[Arm]:
                 if seed != FIRST_SEED and (guard, ridge) in FIRST_SEED_ONLY:
                     continue
                 name = f"{editor}_{guard.replace(' ', '')}_{ridge}_s{seed}"
-                yield Arm(
-                    name,
-                    name,
-                    {
-                        "model": {"name": "lab", "precision": "fast"},
-                        "edits": {
-                            "path": "lab",
-                            "limit": round(DIRECTIONS * SHARES[-1]),
-                            "batch_size": BATCH,
-                            "seed": seed,
-                        },
-                        "editor": {"name": editor, "ridge": float(ridge)},
-                        "guard": GUARDS[guard],
-                        "probes": [
-                            {"name": "edits", "every": every, "sample": 80},
-                            {
-                                "name": "general",
-                                "every": every,
-                                "facts": 150,
-                                "pairs": 150,
-                                "copies": 100,
-                            },
-                            {"name": "spectrum", "every": every},
-                        ],
-                        "checkpoint": {"every": 8},
-                        "seed": seed,
-                        "threads": 1,
-                    },
+                edits, editor_spec = (
+                    round(DIRECTIONS * SHARES[-1]),
+                    {"name": editor, "ridge": float(ridge)},
                 )
+                spec = lab_spec(
+                    edits, BATCH, seed, editor_spec, GUARDS[guard], every=every, sample=SAMPLE
+                )
+                yield Arm(name, name, {**spec, "checkpoint": {"every": 8}})
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from revive.runs.loop import read_edits
 from revive.runs.schema import RunSpec
 from revive.runs.spec import parse_spec, read_model_config, resolve
 
-SETS = ((0, 1, 2), (2, 3, 4), (3, 4, 5), (0, 5))
+SETS = ((0, 1, 2), (2, 3, 4), (3, 4, 5), (4, 5, 6), (0, 4, 5), (0, 5))
 
 
 def spec_of(layers: Sequence[int], ridge: float, edits: int) -> RunSpec:

@@ -1,5 +1,6 @@
 """The demo's arms: same stream, order and seed, on the embedded lab model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from revive.presets.table import presets
@@ -27,30 +28,10 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
     every = max(1, round(edits / batch_size / 4))
 
     def arm(name: str, label: str, role: str, editor: Any, guard: Any) -> Arm:
-        return Arm(
-            name,
-            label,
-            {
-                "model": {"name": "lab", "precision": "fast"},
-                "edits": {
-                    "path": "lab",
-                    "limit": edits,
-                    "batch_size": batch_size,
-                    "seed": seed,
-                },
-                "editor": editor,
-                "guard": guard,
-                "probes": [
-                    {"name": "edits", "every": every, "sample": 100},
-                    {"name": "general", "every": every, "facts": 150, "pairs": 150, "copies": 100},
-                    {"name": "spectrum", "every": 1},
-                ],
-                "checkpoint": {"every": 4},
-                "seed": seed,
-                "threads": 1,
-                "role": role,
-            },
-        )
+        spec = lab_spec(edits, batch_size, seed, editor, guard, every=every, sample=100)
+        # The spectrum costs next to nothing, and its curve is worth every point.
+        spec["probes"][-1]["every"] = 1
+        return Arm(name, label, {**spec, "checkpoint": {"every": 4}, "role": role})
 
     revive = {"name": "revive", "energy": _PAPER}
     memit = {"name": "memit"}
@@ -80,3 +61,39 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
             {**revive, "energy": tuned["energy"], "solve": "constrained"},
         ),
     ]
+
+
+def lab_spec(
+    edits: int,
+    batch_size: int,
+    seed: int,
+    editor: Mapping[str, object],
+    guard: Mapping[str, object],
+    *,
+    every: int,
+    sample: int,
+) -> dict[str, Any]:
+    """A spec of a stream on the lab model, measured every few batches, on one thread.
+
+    Args:
+        edits: Length of the stream.
+        batch_size: Edits per batch.
+        seed: Of the stream and of everything drawn.
+        editor: As in a spec.
+        guard: As in a spec.
+        every: Batches between two measurements.
+        sample: Edits that are measured.
+    """
+    return {
+        "model": {"name": "lab", "precision": "fast"},
+        "edits": {"path": "lab", "limit": edits, "batch_size": batch_size, "seed": seed},
+        "editor": dict(editor),
+        "guard": dict(guard),
+        "probes": [
+            {"name": "edits", "every": every, "sample": sample},
+            {"name": "general", "every": every, "facts": 150, "pairs": 150, "copies": 100},
+            {"name": "spectrum", "every": every},
+        ],
+        "seed": seed,
+        "threads": 1,
+    }
