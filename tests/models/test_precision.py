@@ -1,0 +1,39 @@
+"""Fast products are for forward passes, and end with them."""
+
+import pytest
+import torch
+from tiny import tiny_model
+
+from revive.models.family import family_of
+from revive.models.precision import products
+from revive.models.runner import BlockRunner
+
+
+def test_the_setting_ends_with_the_block_even_after_an_error():
+    before = torch.get_float32_matmul_precision()
+    with products("fast"):
+        assert torch.get_float32_matmul_precision() == "medium"
+        with products("strict"):
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"
+    with pytest.raises(RuntimeError), products("fast"):
+        raise RuntimeError
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("strict", "highest"), ("fast", "medium")])
+def test_a_runner_s_forward_passes_use_its_precision_and_nothing_after_does(precision, inside):
+    model = tiny_model("llama", dtype=torch.float32)
+    runner = BlockRunner(model, family_of(model), precision)
+    before = torch.get_float32_matmul_precision()
+    seen = []
+    hook = runner.family.blocks_of(model)[0].register_forward_pre_hook(
+        lambda module, args: seen.append(torch.get_float32_matmul_precision())
+    )
+    ids = torch.tensor([[1, 2, 3]])
+    mask = torch.ones_like(ids)
+    hidden = runner.embed_through(ids, mask, 0).hidden
+    runner.run(hidden, 0, 1, mask, torch.arange(3)[None])
+    hook.remove()
+    assert seen == [inside, inside]
+    assert torch.get_float32_matmul_precision() == before
