@@ -48,6 +48,8 @@ GUARDS: dict[str, dict[str, Any]] = {
         "power": 1.0,
         "weigh": "gradients",
     },
+    "sphere .8": {"name": "sphere", "alpha": 0.8},
+    "sphere hard": {"name": "sphere", "kind": "hard"},
 }
 
 GRID: dict[str, dict[str, tuple[int, ...]]] = {
@@ -66,6 +68,8 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
         "weighted p2": (100, 300, 1000),
         "weighted inputs": (100, 300, 1000),
         "weighted gradients": (300, 1000, 3000),
+        "sphere .8": (1000, 3000, 6000),
+        "sphere hard": (1000, 3000, 6000),
     },
     "memit-seq": {
         "none": (300, 1000, 3000, 6000, 10000),

@@ -16,6 +16,7 @@ from revive.cli import (
     report,
     rollback,
     run,
+    spectrum,
     status,
     sweep,
 )
@@ -37,6 +38,7 @@ app.command("edit")(edit.edit)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("rollback")(rollback.rollback)
+app.command("spectrum")(spectrum.spectrum)
 app.command("sweep")(sweep.sweep)
 app.command("check")(check.check)
 app.command("calibrate")(calibrate.calibrate)

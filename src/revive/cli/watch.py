@@ -58,7 +58,7 @@ class ProgressObserver(Observer):
 def watch(label: str, quiet: bool) -> Generator[ProgressObserver, None, None]:
     """A progress observer that is closed whatever happens; quiet goes for transformers too."""
     observer = ProgressObserver(label, quiet)
-    with _hushed() if quiet else nullcontext():
+    with hushed() if quiet else nullcontext():
         try:
             yield observer
         finally:
@@ -66,7 +66,7 @@ def watch(label: str, quiet: bool) -> Generator[ProgressObserver, None, None]:
 
 
 @contextmanager
-def _hushed() -> Generator[None, None, None]:
+def hushed() -> Generator[None, None, None]:
     """No bars and no remarks of transformers while models are loaded and saved."""
     from transformers.utils import logging
 

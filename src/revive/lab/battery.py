@@ -45,6 +45,22 @@ def measure(
     Raises:
         ValueError: If a part is asked for no items.
     """
+    return {
+        "perplexity": perplexity(model, tokenizer, prose(), window=WINDOW),
+        **skills(model, tokenizer, facts=facts, pairs=pairs, copies=copies, seed=seed),
+    }
+
+
+def skills(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    facts: int,
+    pairs: int,
+    copies: int,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The battery without perplexity; as `measure`."""
     if min(facts, pairs, copies) < 1:
         raise ValueError(
             f"battery: facts={facts}, pairs={pairs}, copies={copies}; each must be at least 1"
@@ -65,11 +81,7 @@ def measure(
         shares["fact_recall"],
         _above_chance(shares["copying"]),
     )
-    return {
-        "perplexity": perplexity(model, tokenizer, prose(), window=WINDOW),
-        **shares,
-        "general": sum(skill) / len(skill),
-    }
+    return {**shares, "general": sum(skill) / len(skill)}
 
 
 def _above_chance(share: float) -> float:

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -40,21 +41,49 @@ _SETTINGS: dict[Any, Any] = {
     "lines.markersize": 4.5,
 }
 
+# One column of a two-column paper, 3.3 inches; the caption stands in for the title.
+_PAPER: dict[Any, Any] = {
+    **_SETTINGS,
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Serif",
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "legend.fontsize": 6.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3,
+}
+
 
 @contextmanager
-def panel(title: str, *, width: float = 4.7, height: float = 3.1) -> Generator[tuple[Figure, Axes]]:
+def panel(
+    title: str, *, width: float = 4.7, height: float = 3.1, paper: bool = False
+) -> Generator[tuple[Figure, Axes]]:
     """A figure with one set of axes, under the report's settings.
 
     Args:
         title: Printed above the axes.
         width: In inches.
         height: In inches.
+        paper: For print instead: one column wide, no title.
     """
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(width, height), layout="constrained")
+    with mpl.rc_context(_PAPER if paper else _SETTINGS):
+        size = (3.3, 2.3) if paper else (width, height)
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
-        axes.set_title(title)
+        if not paper:
+            axes.set_title(title)
         yield figure, axes
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write `<stem>.svg` and `<stem>.png`, the same bytes for the same data.
+
+    Args:
+        figure: Drawn inside `panel`.
+        stem: Path without ending; its folder exists.
+    """
+    for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+        figure.savefig(stem.with_suffix(f".{ending}"), dpi=200, metadata=metadata)
 
 
 def plain_log(axis: Axis) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from revive.studies.drift_tables import StudyTable, alarms, forecasts, leads, losses
+from revive.studies.drift_tables import alarms, forecasts, leads, losses
 from revive.studies.foresight import Foresight, foresight
 from revive.studies.lead_lag import LeadLag, Settings, lead_lag
+from revive.studies.table import StudyTable
 from revive.studies.traces import EDITS, KEPT, Trace, read_traces
 
 MEASURES = (

@@ -2,37 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from revive.report.compare import wilson
 from revive.studies.foresight import Foresight
 from revive.studies.lead_lag import LeadLag
 from revive.studies.levels import LOST
 from revive.studies.resampling import Estimate
+from revive.studies.table import StudyTable
 from revive.studies.traces import KEPT, Trace
-
-
-@dataclass(frozen=True)
-class StudyTable:
-    """A table as text.
-
-    Attributes:
-        title: What it shows.
-        note: How to read it.
-        header: Names of the columns.
-        rows: Cells.
-    """
-
-    title: str
-    note: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def markdown(self) -> str:
-        """The table in Markdown."""
-        lines = [f"**{self.title}**", "", self.note, ""]
-        lines += [_line(self.header), _line(("---",) * len(self.header))]
-        return "\n".join([*lines, *map(_line, self.rows)]) + "\n"
 
 
 def losses(traces: Sequence[Trace]) -> StudyTable:
@@ -150,7 +127,3 @@ def _range(values: Sequence[float]) -> str:
         return "-"
     digits = 2 if max(values) <= 2 else 0
     return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

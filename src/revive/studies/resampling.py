@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -22,16 +23,10 @@ class Estimate:
 
 def spearman(a: Array, b: Array) -> float:
     """Rank correlation; ties share their mean rank; 0 where one does not vary."""
-    ra, rb = _ranks(a), _ranks(b)
+    ra, rb = rankdata(a), rankdata(b)
     if ra.std() == 0 or rb.std() == 0:
         return 0.0
     return float(np.mean((ra - ra.mean()) * (rb - rb.mean())) / (ra.std() * rb.std()))
-
-
-def _ranks(a: Array) -> Array:
-    _, place, counts = np.unique(a, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts - 1) / 2.0)[place]
 
 
 def resampled(rng: np.random.Generator, groups: Sequence[str]) -> Indices:
