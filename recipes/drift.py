@@ -13,40 +13,14 @@ different speeds, and in editor and guard; seeds change the facts, their objects
 """
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from revive.runs.arms import Arm, run_arms
-from revive.runs.demo import lab_spec
+from revive.runs.arms import run_arms
 from revive.studies.drift import drift_study
+from revive.studies.drift_arms import lab_arms
 from revive.studies.traces import compact
 
 EDITS = 192
-BATCH = 16
-SAMPLE = 24  # edits measured
-ITEMS = {"facts": 100, "pairs": 100, "copies": 60}
-
-CONSTRAINED = {"name": "revive", "energy": 0.02, "solve": "constrained"}
-ARMS: tuple[tuple[str, str, dict[str, Any], int], ...] = (
-    ("memit", "none", {"name": "none"}, 300),
-    ("memit", "none", {"name": "none"}, 1000),
-    ("memit", "none", {"name": "none"}, 3000),
-    ("memit", "none", {"name": "none"}, 10000),
-    ("memit-seq", "none", {"name": "none"}, 6000),
-    ("memit-seq", "constrained.02", CONSTRAINED, 3000),
-)
-
-
-def arms(seed: int) -> Iterator[Arm]:
-    """All runs of one seed."""
-    for editor, title, guard, ridge in ARMS:
-        name = f"{editor}_{title}_{ridge}_s{seed}"
-        chosen = {"name": editor, "ridge": float(ridge)}
-        spec = lab_spec(EDITS, BATCH, seed, chosen, guard, every=2, sample=SAMPLE)
-        spec["probes"][1] = {"name": "general", "every": 2, **ITEMS}
-        spec["probes"][-1] = {"name": "spectrum", "every": 1, "detail": True}
-        yield Arm(name, name, {**spec, "checkpoint": {"every": EDITS // BATCH}})
 
 
 def main() -> None:
@@ -58,7 +32,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=None, help="runs at a time [one per core]")
     parser.add_argument("--tables", action="store_true", help="only print the tables")
     options = parser.parse_args()
-    wanted = [arm for seed in options.seeds for arm in arms(seed)]
+    wanted = [arm for seed in options.seeds for arm in lab_arms(EDITS, seed)]
     if not options.tables:
         missing = [arm for arm in wanted if not (options.out / arm.name / "summary.json").exists()]
         run_arms(missing, options.runs, jobs=options.jobs)

@@ -37,7 +37,12 @@ class Point:
 
 
 def print_tables(
-    out: Path, grid: Grid, seeds: Sequence[int], counts: Sequence[int], directions: int
+    out: Path,
+    grid: Grid,
+    seeds: Sequence[int],
+    counts: Sequence[int],
+    directions: int,
+    unit: str = "singular direction",
 ) -> None:
     """Every point, then what each guard does to the frontier of its own editor."""
     for count in counts:
@@ -48,7 +53,7 @@ def print_tables(
             for ridge in ridges
             if (found := _points(out, editor, guard, ridge, seeds, count))
         }
-        print(f"\n### {count} edits: {count / directions:.2f} per singular direction\n")
+        print(f"\n### {count} edits: {count / directions:.2f} per {unit}\n")
         _print_points(points)
         print(f"\n#### The frontiers at {count} edits\n")
         _print_frontiers(points, grid)

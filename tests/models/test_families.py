@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+import transformers
 from tiny import BUILDERS, VOCABULARY, tiny_model
 
+from revive import registry
+from revive.architectures import BUILTIN
 from revive.errors import SpecError
 from revive.models.family import family_for, family_of, read_weight, write_weight
 from revive.models.runner import BlockRunner, PrefixCache, positions_of
@@ -15,6 +18,18 @@ TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | {"gptj": 1e-6}
 
 def tokens(rows=3, length=9):
     return torch.randint(0, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(1))
+
+
+def test_the_list_that_needs_no_torch_is_what_the_families_say():
+    families = {name: registry.load("models", name) for name in registry.names("models")}
+    builtin = {n: f for n, f in families.items() if registry.is_builtin("models", n)}
+    assert {n: set(known) for n, known in BUILTIN.items()} == {
+        n: set(family.architectures) for n, family in builtin.items()
+    }
+    for known in BUILTIN.values():
+        for architecture, model_type in known.items():
+            model_class = getattr(transformers, architecture)
+            assert model_class.config_class.model_type == model_type
 
 
 @pytest.mark.parametrize("inner", [48, 32], ids=["wide", "square"])

@@ -1,5 +1,6 @@
 """Perturbation on projections whose answer is known, and the laws of the noise."""
 
+import itertools
 import math
 from statistics import fmean
 
@@ -120,7 +121,7 @@ def test_bands_cover_the_spectrum_and_leave_its_null_space_out():
     for bands in (index, energy):
         assert bands[0][0] == 0
         assert bands[-1][1] == OUT
-        assert all(a[1] == b[0] for a, b in zip(bands, bands[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(bands))
     assert [b - a for a, b in energy] == sorted(b - a for a, b in energy)
     held = [float(spectrum.s[a:b].sum() / spectrum.s.sum()) for a, b in energy]
     assert fmean(held) == pytest.approx(1 / len(energy))

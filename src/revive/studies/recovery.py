@@ -3,7 +3,8 @@
 Curves run over p from 0 (the weight is zero, recovered 0) to 1 (intact, recovered 1). Their area is
 0.5 where every component is worth the same. Dominance *holds* for a measure where the top
 components' area is above, and the bottom components' below, that of every random selection of equal
-count, by more than a margin; it is *reversed* where both are the other way round; else it is *not shown*.
+count, by more than a margin; it is *reversed* where both are the other way round; else it is *not
+shown*.
 
 Large singular values carry most of the energy, so that much follows from size alone. Whether top
 components do better than others of the same energy, of which there are more, is told separately.
