@@ -12,6 +12,7 @@ from revive.errors import NumericalError, PrerequisiteError, ReviveError, SpecEr
 if TYPE_CHECKING:
     from revive.api import Editor
     from revive.data.readers import load_edits
+    from revive.export.delta import Delta
     from revive.guards.controls import (
         BottomSubspace,
         LeftOnly,
@@ -40,10 +41,12 @@ _LAZY = {
     "RightOnly": "revive.guards.controls",
     "SpectralBasis": "revive.linalg.basis",
     "LowRank": "revive.linalg.lowrank",
+    "Delta": "revive.export.delta",
 }
 
 __all__ = [
     "BottomSubspace",
+    "Delta",
     "Edit",
     "Editor",
     "LeftOnly",

@@ -165,6 +165,29 @@ class Editor:
         """Save a model folder that `from_pretrained` loads; refuses a non-empty folder."""
         return save_model(self._loaded, Path(folder))
 
+    def export_lora(self, folder: str | Path, *, rank: int | None = None) -> dict[str, float]:
+        """Write all edits as a PEFT adapter for the unedited model.
+
+        Args:
+            folder: Appears whole or not at all; must not exist, or be empty.
+            rank: At most so many columns; None for as many as it needs to be exact.
+
+        Returns:
+            Share of each weight's change that the rank leaves out, by parameter name.
+
+        Raises:
+            SpecError: No edit was made, or the folder is not empty.
+        """
+        from revive.export.lora import save_lora
+        from revive.export.totals import totals
+
+        if self._built is None:
+            raise SpecError("export_lora: no edits were made yet.")
+        ledger = self._built.engine.ledger
+        written = totals(ledger, rank)
+        save_lora(written, ledger.sites, self._loaded.name, Path(folder))
+        return {key: total.error for key, total in written.items()}
+
     def _settled(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:
         """Checked, with ids; of edits that contradict each other in one call the last one wins."""
         if isinstance(edits, Edit):

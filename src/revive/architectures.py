@@ -21,7 +21,17 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "MistralForCausalLM": "mistral",
             "Qwen2ForCausalLM": "qwen2",
             "Qwen3ForCausalLM": "qwen3",
+            "GemmaForCausalLM": "gemma",
+            "Phi3ForCausalLM": "phi3",
+            "OlmoForCausalLM": "olmo",
+            "StableLmForCausalLM": "stablelm",
+            "SmolLM3ForCausalLM": "smollm3",
         },
+        "opt": {"OPTForCausalLM": "opt"},
+        "falcon": {"FalconForCausalLM": "falcon"},
+        "phi": {"PhiForCausalLM": "phi"},
+        "starcoder2": {"Starcoder2ForCausalLM": "starcoder2"},
+        "cohere": {"CohereForCausalLM": "cohere"},
     }
 )
 """By family: architecture, and the `model_type` of its config."""

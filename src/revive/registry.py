@@ -167,8 +167,14 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
             "gptj": _Builtin("revive.models.families.gptj:FAMILY", "GPT-J"),
             "gpt_neox": _Builtin("revive.models.families.gpt_neox:FAMILY", "GPT-NeoX, Pythia"),
             "llama": _Builtin(
-                "revive.models.families.llama:FAMILY", "Llama, Mistral, Qwen2, Qwen3"
+                "revive.models.families.llama:FAMILY",
+                "Llama, Mistral, Qwen2, Qwen3, Gemma, Phi-3, OLMo, StableLM, SmolLM3",
             ),
+            "opt": _Builtin("revive.models.families.opt:FAMILY", "OPT"),
+            "falcon": _Builtin("revive.models.families.falcon:FAMILY", "Falcon"),
+            "phi": _Builtin("revive.models.families.phi:FAMILY", "Phi 1 and 2"),
+            "starcoder2": _Builtin("revive.models.families.starcoder2:FAMILY", "StarCoder2"),
+            "cohere": _Builtin("revive.models.families.cohere:FAMILY", "Command R"),
         },
         "datasets": {
             "lab": _Builtin("revive.data.lab:LabStream", "edits of facts the lab model knows"),

@@ -7,7 +7,7 @@ import torch
 from calling import files
 from safetensors.torch import load_file, save_file
 from tiny import VOCABULARY, byte_tokenizer
-from transformers import BertConfig, BertLMHeadModel, OPTConfig, OPTForCausalLM
+from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausalLM
 
 OTHERS = {
     "BertLMHeadModel": lambda: BertLMHeadModel(
@@ -20,15 +20,8 @@ OTHERS = {
             is_decoder=True,
         )
     ),
-    "OPTForCausalLM": lambda: OPTForCausalLM(
-        OPTConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            ffn_dim=48,
-            word_embed_proj_dim=32,
-        )
+    "BloomForCausalLM": lambda: BloomForCausalLM(
+        BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=2)
     ),
 }
 

@@ -13,7 +13,7 @@ from revive.cli.main import app
 
 COMMANDS = (
     *("demo", "run", "resume", "status", "edit", "evaluate", "report", "rollback", "check"),
-    *("calibrate", "sweep", "spectrum", "list"),
+    *("calibrate", "sweep", "spectrum", "export", "list"),
 )
 LIGHT = """
 import sys

@@ -8,7 +8,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from revive.runs.loop import finish_model, start
+from revive.runs.loop import start
+from revive.runs.rebuild import finish_model
 from revive.runs.spec import load_spec, read_model_config, resolve
 
 PEOPLE = ("Ada", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Gerda")

@@ -3,6 +3,12 @@
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    FalconConfig,
+    FalconForCausalLM,
+    GemmaConfig,
+    GemmaForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTJConfig,
@@ -13,11 +19,25 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    OlmoConfig,
+    OlmoForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+    StableLmConfig,
+    StableLmForCausalLM,
+    Starcoder2Config,
+    Starcoder2ForCausalLM,
 )
 
 VOCABULARY = 259
@@ -66,6 +86,37 @@ BUILDERS = {
     "mistral": lambda inner=48: _llama_like(MistralConfig, MistralForCausalLM, inner),
     "qwen2": lambda inner=48: _llama_like(Qwen2Config, Qwen2ForCausalLM, inner),
     "qwen3": lambda inner=48: _llama_like(Qwen3Config, Qwen3ForCausalLM, inner, head_dim=8),
+    "gemma": lambda inner=48: _llama_like(GemmaConfig, GemmaForCausalLM, inner, head_dim=8),
+    "phi3": lambda inner=48: _llama_like(Phi3Config, Phi3ForCausalLM, inner, pad_token_id=1),
+    "olmo": lambda inner=48: _llama_like(OlmoConfig, OlmoForCausalLM, inner),
+    "stablelm": lambda inner=48: _llama_like(StableLmConfig, StableLmForCausalLM, inner),
+    "smollm3": lambda inner=48: _llama_like(
+        SmolLM3Config, SmolLM3ForCausalLM, inner, pad_token_id=1
+    ),
+    "starcoder2": lambda inner=48: _llama_like(Starcoder2Config, Starcoder2ForCausalLM, inner),
+    "cohere": lambda inner=48: _llama_like(CohereConfig, CohereForCausalLM, inner),
+    "phi": lambda inner=48: _llama_like(PhiConfig, PhiForCausalLM, inner),
+    "opt": lambda inner=48: OPTForCausalLM(
+        OPTConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            word_embed_proj_dim=32,
+            ffn_dim=inner,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=256,
+        )
+    ),
+    "falcon": lambda inner=48: FalconForCausalLM(
+        FalconConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            ffn_hidden_size=inner,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            alibi=False,
+        )
+    ),
 }
 
 

@@ -15,13 +15,13 @@ from revive.guards.base import Blocks, Guard, GuardResult, Protector
 from revive.linalg.lowrank import LowRank
 from revive.models.family import Family
 
-PHI = Family(
-    name="phi",
-    architectures=("PhiForCausalLM",),
-    base="model",
-    blocks="layers",
+BLOOM = Family(
+    name="bloom",
+    architectures=("BloomForCausalLM",),
+    base="transformer",
+    blocks="h",
     mlp="mlp",
-    mlp_out="mlp.fc2",
+    mlp_out="mlp.dense_4h_to_h",
     transposed=False,
 )
 

@@ -167,3 +167,12 @@ def test_the_study_loads_no_torch():
     code = "import revive.studies.drift, sys; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_runs_too_short_for_increments_have_no_lag(tmp_path):
+    study = drift_study(write_runs(tmp_path / "runs", lead=0, steps=4), draws=20)
+    measured = found(study, "tail_ratio")
+    assert measured.lag is None
+    assert measured.together is None
+    assert not measured.leads()
+    assert "| - | - |" in study.tables()[1].markdown()

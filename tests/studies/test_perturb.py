@@ -177,7 +177,7 @@ def test_intervals_are_students():
 def test_tables_say_what_was_found():
     found = studied(planted())
     orders, bands = perturbation_tables(found)
-    assert len(orders.rows) == 12
+    assert len(orders.rows) == 8
     assert orders.rows[0][-1] == "smaller"
     assert len(bands.rows) == len(found.rows)
     assert bands.csv().count("\n") == len(found.rows) + 1

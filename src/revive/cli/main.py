@@ -12,6 +12,7 @@ from revive.cli import (
     demo,
     edit,
     evaluate,
+    export,
     list_,
     report,
     rollback,
@@ -37,6 +38,7 @@ app.command("status")(status.status)
 app.command("edit")(edit.edit)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
+app.command("export")(export.export)
 app.command("rollback")(rollback.rollback)
 app.command("spectrum")(spectrum.spectrum)
 app.command("sweep")(sweep.sweep)

@@ -39,7 +39,7 @@ def rollback(
     undone = rollback_to(folder, to) if to is not None else rollback_edit(folder, str(edit))
     if out is not None:
         from revive.models.saving import save_model
-        from revive.runs.loop import finish_model
+        from revive.runs.rebuild import finish_model
 
         save_model(finish_model(folder), out)
     if json:

@@ -42,12 +42,15 @@ def study_progress(*, quiet: bool) -> Generator[Callable[[str, int, int], None],
 def _plain() -> Callable[[str, int, int], None]:
     started: dict[str, tuple[float, int]] = {}
     printed: dict[str, float] = {}
+    finished: set[str] = set()
 
     def tell(phase: str, done: int, total: int) -> None:
         now = time.monotonic()
         since, first = started.setdefault(phase, (now, done))
-        if done < total and now - printed.get(phase, since) < _PLAIN_EVERY:
+        if phase in finished or (done < total and now - printed.get(phase, since) < _PLAIN_EVERY):
             return
+        if done >= total:
+            finished.add(phase)
         printed[phase] = now
         left = ""
         if done > first and done < total:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from revive.editors.moments import accumulate, cache_key
 from revive.linalg.moments import SecondMoment
 from revive.models.frozen import frozen
-from revive.models.runner import BlockRunner
+from revive.models.runner import BlockRunner, by_row
 from revive.models.site import Site
 
 
@@ -58,8 +58,9 @@ def _gradients(
 
     def recorder(key: str) -> Any:
         def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-            outputs[key] = output.requires_grad_() if not output.requires_grad else output
-            return outputs[key]
+            outputs[key] = output if output.requires_grad else output.requires_grad_()
+            # A copy goes on: some models (Falcon) add to it in place.
+            return outputs[key].clone()
 
         return hook
 
@@ -79,4 +80,4 @@ def _gradients(
     finally:
         for handle in handles:
             handle.remove()
-    return dict(zip(keys, found, strict=True))
+    return {key: by_row(g, len(ids)) for key, g in zip(keys, found, strict=True)}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from revive.editors.rows import Row
+from revive.models.runner import by_row
 from revive.models.site import Site
 
 
@@ -83,8 +84,10 @@ def _pass(
         names = [s.parameter for s in sites]
         found = torch.autograd.grad(losses.sum(), [outputs[name] for name in names])
     at = (read[:, 0], read[:, 1])
-    keys = {name: inputs[name][at].detach().to(nll.dtype) for name in names}
-    gradients = {n: g[at].to(nll.dtype) for n, g in zip(names, found, strict=True)}
+    keys = {name: by_row(inputs[name], len(rows))[at].detach().to(nll.dtype) for name in names}
+    gradients = {
+        n: by_row(g, len(rows))[at].to(nll.dtype) for n, g in zip(names, found, strict=True)
+    }
     return keys, gradients, losses.detach()
 
 
@@ -99,7 +102,8 @@ def _recorded(
         def hook(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             inputs[key] = args[0]
             outputs[key] = output if output.requires_grad else output.requires_grad_()
-            return outputs[key]
+            # A copy goes on: some models (Falcon) add to it in place.
+            return outputs[key].clone()
 
         return hook
 

@@ -4,7 +4,7 @@ One frozen value per architecture family. Nothing about a model is guessed from 
 weight written transposed would pass silently.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,6 +29,8 @@ class Family:
         mlp: Path of the MLP inside a block.
         mlp_out: Path of the second MLP projection inside a block.
         transposed: Whether that projection stores its weight `[in, out]`.
+        after_head: What the model does to its head's output before it calls it logits, given the
+            model and that output; None for nothing.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Family:
     mlp: str
     mlp_out: str
     transposed: bool
+    after_head: Callable[[Any, Tensor], Tensor] | None = None
 
     def base_of(self, model: nn.Module) -> nn.Module:
         """The decoder without its head."""
@@ -49,7 +52,8 @@ class Family:
 
     def logits(self, model: Any, hidden: Tensor) -> Tensor:
         """Logits of final (normed) hidden states `[..., d]` -> `[..., vocabulary]`."""
-        return model.get_output_embeddings()(hidden)
+        logits: Tensor = model.get_output_embeddings()(hidden)
+        return logits if self.after_head is None else self.after_head(model, logits)
 
     def site(self, model: nn.Module, layer: int, role: str = "mlp_out") -> Site:
         """The editable projection of one block.

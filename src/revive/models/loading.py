@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -116,6 +117,15 @@ def model_fingerprint(model: Any) -> str:
         digest.update(f"{key}{tuple(parameter.shape)}".encode())
         digest.update(flat[::stride].float().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def model_source(name: str) -> Path | None:
+    """The folder that a model is read from: its own, or the local copy of a hub id; else None."""
+    source = Path(_source(name))
+    if source.is_dir():
+        return source
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _source(name: str) -> str:

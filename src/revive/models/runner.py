@@ -5,6 +5,7 @@ block of the slice receives the given hidden states. Masks, rotary tables and ca
 model's own business, so that no family needs a hand-written forward.
 """
 
+import inspect
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from revive.models.site import Site
 def hidden_of(output: Any) -> Tensor:
     """The hidden states in a block's output, which is a tensor or a tuple that starts with it."""
     return cast(Tensor, output[0] if isinstance(output, tuple) else output)
+
+
+def by_row(states: Tensor, rows: int) -> Tensor:
+    """States as `[rows, length, d]`: some models (OPT) flatten rows and positions into one."""
+    return states if states.ndim == 3 else states.unflatten(0, (rows, -1))
 
 
 class _PassThrough(nn.Module):
@@ -105,6 +111,8 @@ class BlockRunner:
         self._base = family.base_of(model)
         self._blocks = family.blocks_of(model)
         self._in_tuple = self._observe_tuple()
+        # Models with ALiBi have no positions to be told.
+        self._takes_positions = "position_ids" in inspect.signature(self._base.forward).parameters
 
     @property
     def depth(self) -> int:
@@ -132,7 +140,7 @@ class BlockRunner:
             self._base(
                 input_ids=input_ids,
                 attention_mask=mask,
-                position_ids=positions_of(mask),
+                **self._positions(positions_of(mask)),
                 past_key_values=cache,
                 use_cache=with_cache,
             )
@@ -185,16 +193,25 @@ class BlockRunner:
     def inputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
         """Record what each site's projection receives, `[rows, length, d_in]`, by parameter."""
         seen: dict[str, Tensor] = {}
+        rows = 0
+
+        def count(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            nonlocal rows
+            given = (*args[:1], kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
+            rows = next(len(x) for x in given if x is not None)
 
         def recorder(key: str) -> Any:
             def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-                seen[key] = args[0]
+                seen[key] = by_row(args[0], rows)
 
             return hook
 
         handles = [
-            self.model.get_submodule(s.module).register_forward_pre_hook(recorder(s.parameter))
-            for s in sites
+            self._base.register_forward_pre_hook(count, with_kwargs=True),
+            *(
+                self.model.get_submodule(s.module).register_forward_pre_hook(recorder(s.parameter))
+                for s in sites
+            ),
         ]
         try:
             yield seen
@@ -208,10 +225,13 @@ class BlockRunner:
         return self._base(
             inputs_embeds=hidden,
             attention_mask=mask,
-            position_ids=positions,
+            **self._positions(positions),
             past_key_values=cache,
             use_cache=cache is not None,
         ).last_hidden_state
+
+    def _positions(self, positions: Tensor) -> dict[str, Tensor]:
+        return {"position_ids": positions} if self._takes_positions else {}
 
     @contextmanager
     def _only(self, start: int, stop: int) -> Generator[None, None, None]:

@@ -37,6 +37,11 @@ class ModelFacts:
         return self.blocks * (4 * self.hidden**2 + mlp) + embeddings
 
 
+_UNGATED = frozenset({"gpt2", "gptj", "gpt_neox", "opt", "falcon", "phi", "starcoder2"})
+# Where the config does not say: what transformers takes for these.
+_TIED = frozenset({"gpt2", "opt", "falcon", "gemma", "cohere"})
+
+
 def model_facts(config: Mapping[str, object]) -> ModelFacts:
     """Read the facts, whatever the family calls them.
 
@@ -54,15 +59,15 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
             "decoder-only Hugging Face model."
         )
     model_type = str(config.get("model_type", ""))
-    published = model_type in ("gpt2", "gptj", "gpt_neox")
     return ModelFacts(
         model_type=model_type,
         hidden=hidden,
         blocks=blocks,
-        inner=_number(config, "intermediate_size", "n_inner") or 4 * hidden,
+        inner=_number(config, "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
+        or 4 * hidden,
         vocabulary=_number(config, "vocab_size"),
-        gated=not published,
-        tied=bool(config.get("tie_word_embeddings", model_type == "gpt2")),
+        gated=model_type not in _UNGATED,
+        tied=bool(config.get("tie_word_embeddings", model_type in _TIED)),
     )
 
 

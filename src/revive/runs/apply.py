@@ -7,9 +7,10 @@ from typing import Any
 from revive.errors import SpecError
 from revive.models.saving import save_model
 from revive.runs.failures import check_made
-from revive.runs.loop import finish_model, resume, start
+from revive.runs.loop import resume, start
 from revive.runs.observe import Observer
 from revive.runs.overrides import apply_overrides
+from revive.runs.rebuild import finish_model
 from revive.runs.schema import RunSpec
 from revive.runs.spec import dump_spec, editor_options, load_spec, parse_spec
 

@@ -15,7 +15,6 @@ from revive.data.edits import Edit
 from revive.data.order import batches, order_edits
 from revive.data.readers import LoadedEdits, load_edits
 from revive.errors import SpecError
-from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
 from revive.models.precision import products
 from revive.probes.base import Probe, ProbeContext
@@ -26,7 +25,7 @@ from revive.runs.engine import BatchResult
 from revive.runs.environment import environment
 from revive.runs.journal import Event, Journal
 from revive.runs.observe import Observer
-from revive.runs.replay import restore, restore_ledger
+from revive.runs.replay import restore
 from revive.runs.schema import RunSpec
 from revive.runs.spec import dump_spec, load_spec, probe_settings
 from revive.runs.store import RunFolder
@@ -89,22 +88,6 @@ def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
         else:
             run.announce(edits)
         return run.drive(step)
-
-
-def finish_model(folder: Path, to: int | None = None) -> LoadedModel:
-    """The model of a run with its committed edits in it, rebuilt from the folder alone.
-
-    Args:
-        folder: The run folder.
-        to: After this batch; the last committed one if None.
-    """
-    run_folder = RunFolder.open(folder)
-    spec = load_spec(run_folder.spec)
-    loaded = load_from_spec(spec.model)
-    layers = (spec.editor.model_extra or {})["layers"]
-    ledger = Ledger(loaded.model, loaded.family.sites(loaded.model, layers=layers))
-    restore_ledger(run_folder, Journal.open(run_folder.journal), ledger, to)
-    return loaded
 
 
 def read_edits(spec: RunSpec) -> LoadedEdits:

@@ -30,8 +30,8 @@ class AbilityItems:
         copies: Copying pairs of the battery.
     """
 
-    words: int = 800
-    facts: int = 60
+    words: int
+    facts: int
     pairs: int = 0
     copies: int = 0
 
@@ -40,8 +40,8 @@ class AbilityItems:
         return f"{self} {[(path.name, path.stat().st_size) for path in texts]}"
 
 
-LIKELIHOODS = AbilityItems()
-QUICK = AbilityItems(pairs=60, copies=40)
+LIKELIHOODS = AbilityItems(words=300, facts=40)
+QUICK = AbilityItems(words=800, facts=60, pairs=60, copies=40)
 THOROUGH = AbilityItems(words=10_000, facts=150, pairs=150, copies=100)
 
 

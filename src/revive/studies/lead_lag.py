@@ -67,7 +67,8 @@ class LeadLag:
         target: Name.
         runs: Number of runs that have both.
         lead: Edits by which the measure makes half of its way earlier; None if it never moves.
-        lag: Edits by which the target's increments follow the measure's, at the best lag.
+        lag: Edits by which the target's increments follow the measure's, at the best lag; None
+            where no run has enough increments.
         together: The correlation there; its p takes the choice of the lag into account.
         foretells: Correlation over runs with the target `ahead` edits later; None with fewer than
             four runs.
@@ -77,12 +78,14 @@ class LeadLag:
     target: str
     runs: int
     lead: Estimate | None
-    lag: Estimate
-    together: Estimate
+    lag: Estimate | None
+    together: Estimate | None
     foretells: Estimate | None
 
     def leads(self) -> bool:
         """The verdict: its increments come first, beyond what chance and choice explain."""
+        if self.lag is None or self.together is None:
+            return False
         return self.lag.interval[0] > 0 and (self.together.p or 0.0) < 0.05
 
 
@@ -109,18 +112,20 @@ def lead_lag(
         at = int(np.argmax(np.abs(r)))
         return float(lags[at]), float(r[at])
 
-    lag, together = best(every, every)
-    drawn = [best(b, b) for b in boots]
-    null = [abs(best(every, p)[1]) for p in pairings]
+    lag = together = None
+    if bool(sums[..., 1].any()):
+        at, r = best(every, every)
+        drawn = [best(b, b) for b in boots]
+        null = [abs(best(every, p)[1]) for p in pairings]
+        lag = Estimate(at, interval([d[0] for d in drawn]))
+        together = Estimate(r, interval([d[1] for d in drawn]), share_as_good(abs(r), null))
     return LeadLag(
         measure=measure,
         target=target,
         runs=len(runs),
         lead=_lead(xs, ys, boots),
-        lag=Estimate(lag, interval([d[0] for d in drawn])),
-        together=Estimate(
-            together, interval([d[1] for d in drawn]), share_as_good(abs(together), null)
-        ),
+        lag=lag,
+        together=together,
         foretells=_foretells(xs, ys, settings.ahead, boots, pairings),
     )
 

@@ -51,9 +51,9 @@ class PerturbSettings:
     """
 
     bands: int = 10
-    levels: tuple[float, ...] = (0.1, 0.2, 0.4)
+    levels: tuple[float, ...] = (0.2, 0.5, 1.0)
     seeds: tuple[int, ...] = (0, 1, 2)
-    one_sided: tuple[float, ...] = (0.2,)
+    one_sided: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -179,13 +179,19 @@ _Point = tuple[Setting | None, Scaling, int, float, int]
 
 def _wanted(settings: PerturbSettings, study: "_Study", effect: bool) -> Iterable[_Point]:
     scalings: tuple[Scaling, ...] = ("norm", "effect") if effect else ("norm",)
-    schemes: tuple[Scheme, ...] = ("index", "energy")
-    sides: tuple[Side, ...] = ("both", "left", "right")
+    # One side alone is measured in bands of equal count: what an energy band adds to that is how
+    # many directions it holds, which both sides tell.
+    ways: tuple[tuple[Scheme, Side], ...] = (
+        ("index", "both"),
+        ("energy", "both"),
+        ("index", "left"),
+        ("index", "right"),
+    )
     for scaling in scalings:
         for level in settings.levels:
             for seed in settings.seeds:
                 yield None, scaling, -1, level, seed
-        for scheme, side in itertools.product(schemes, sides):
+        for scheme, side in ways:
             setting = Setting(scheme, side, scaling)
             levels = settings.levels if side == "both" else settings.one_sided
             for band in range(study.bands(scheme)):

@@ -1,4 +1,8 @@
-"""The llama-like group: gated MLP with a `down_proj`, pre-norm, rotary positions."""
+"""The llama-like group: gated MLP with a `down_proj` that writes straight into the residual stream.
+
+Models that normalise the MLP's output before they add it (Gemma 2 and 3, OLMo 2) or scale it
+(Granite) are not of this group: what an editor writes there is not what the residual receives.
+"""
 
 from revive.models.family import Family
 
@@ -9,6 +13,11 @@ FAMILY = Family(
         "MistralForCausalLM",
         "Qwen2ForCausalLM",
         "Qwen3ForCausalLM",
+        "GemmaForCausalLM",
+        "Phi3ForCausalLM",
+        "OlmoForCausalLM",
+        "StableLmForCausalLM",
+        "SmolLM3ForCausalLM",
     ),
     base="model",
     blocks="layers",

@@ -1,0 +1,63 @@
+"""`revive export`: a run's model for other tools."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from revive.cli.output import print_json, say
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    HF = "hf"
+    DELTA = "delta"
+    LORA = "lora"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder; it may be unfinished.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    format_: Annotated[
+        Format, typer.Option("--format", help="Model folder, factors, or a PEFT adapter.")
+    ] = Format.HF,
+    step: Annotated[
+        int | None, typer.Option(min=0, help="After this batch [default: the last].")
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Of an adapter [default: as much as is exact].")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Export a run's model at some batch.
+
+    hf: a folder that from_pretrained loads; files without an edited weight are the base's own, and
+    a model card says what was done. delta: the low-rank factors alone, to be put on the base and
+    taken off again in Python. lora: an adapter that peft loads; with --rank the best one of that
+    rank, and how much it leaves out.
+
+    Examples:
+        revive export runs/lab edited
+        revive export runs/lab adapter --format lora --rank 64
+    """
+    from revive.export.run import export_run
+
+    done = export_run(run, out, format_.value, step=step, rank=rank)
+    if json:
+        print_json(
+            {
+                "path": str(done.path),
+                "format": done.form,
+                "step": done.step,
+                "edits": done.edits,
+                "ranks": done.ranks,
+                "errors": done.errors,
+            }
+        )
+        return
+    for key, error in done.errors.items():
+        left_out = f", leaves out {error:.2%} of its norm" if error else ""
+        say(f"{key}: rank {done.ranks[key]}{left_out}")
+    say(f"{done.path}: {done.edits} edits of {done.step} batches. {done.note}")

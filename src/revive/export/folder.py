@@ -1,0 +1,127 @@
+"""A model folder whose unchanged files are the base's own.
+
+Only shards that hold an edited weight are written anew; the rest, configuration, tokenizer and
+generation settings among it, is copied as it is. A base stored in another dtype than it was edited
+in is written anew as a whole: rounding edits to it would lose part of what was measured.
+"""
+
+import shutil
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from revive.errors import PrerequisiteError, SpecError
+from revive.models.ledger import Ledger
+from revive.models.loading import LoadedModel, model_source
+from revive.models.saving import save_model
+from revive.runs.atomic import is_disk_full
+
+_NOT_MODEL = frozenset({".git", "__pycache__"})
+_OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf")
+
+
+@contextmanager
+def appearing(folder: Path) -> Generator[Path, None, None]:
+    """A folder to write to, that takes its place as a whole or not at all.
+
+    Raises:
+        SpecError: It exists and is not empty.
+        PrerequisiteError: The disk is full.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError(f"{folder} exists and is not empty; choose another folder.")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if folder.exists():
+            folder.rmdir()
+        partial.rename(folder)
+    except (OSError, SafetensorError) as error:
+        if is_disk_full(error):
+            raise PrerequisiteError(
+                f"{folder}: the disk is full; free some space and export again."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def save_folder(loaded: LoadedModel, ledger: Ledger, folder: Path, card: str) -> bool:
+    """Save an edited model.
+
+    Args:
+        loaded: The model, with its edits in it.
+        ledger: Knows the edited weights.
+        folder: Appears whole or not at all.
+        card: The model card, `README.md`.
+
+    Returns:
+        Whether the base's own files were kept; where it has no safetensors with these weights in
+        the dtype that they were edited in, all of it is written anew.
+    """
+    base = model_source(loaded.name)
+    changed = _changed(loaded, ledger)
+    places = _places(base, changed) if base is not None else None
+    if base is None or places is None:
+        save_model(loaded, folder)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        return False
+    with appearing(folder) as partial:
+        shutil.copytree(base, partial, dirs_exist_ok=True, ignore=_unwanted(set(places)))
+        for shard, names in places.items():
+            _rewrite(base / shard, partial / shard, {n: changed[n] for n in names})
+        (partial / "README.md").write_text(card, encoding="utf-8")
+    return True
+
+
+def _changed(loaded: LoadedModel, ledger: Ledger) -> dict[str, Tensor]:
+    """Edited parameters, as stored in the model."""
+    return {
+        key: loaded.model.get_parameter(key).detach()
+        for key in ledger.sites
+        if bool(ledger.delta(key).any())
+    }
+
+
+def _places(base: Path, changed: Mapping[str, Tensor]) -> dict[str, list[str]] | None:
+    """Which shard holds which of these weights; None unless all are found, in their dtype."""
+    found: dict[str, list[str]] = {}
+    for shard in sorted(base.glob("*.safetensors")):
+        with safe_open(shard, framework="pt") as file:
+            held = [
+                name
+                for name in file.keys()  # noqa: SIM118
+                if name in changed and file.get_tensor(name).dtype == changed[name].dtype
+            ]
+        if held:
+            found[shard.name] = held
+    return found if {n for held in found.values() for n in held} == set(changed) else None
+
+
+def _unwanted(rewritten: set[str]) -> Callable[[str, list[str]], set[str]]:
+    def ignore(_folder: str, names: list[str]) -> set[str]:
+        return {
+            n
+            for n in names
+            if n in rewritten or n in _NOT_MODEL or n == "README.md" or n.endswith(_OTHER_WEIGHTS)
+        }
+
+    return ignore
+
+
+def _rewrite(source: Path, target: Path, changed: Mapping[str, Tensor]) -> None:
+    tensors: dict[str, Tensor] = {}
+    with safe_open(source, framework="pt") as file:
+        metadata = file.metadata()
+        for name in file.keys():  # noqa: SIM118
+            tensor = file.get_tensor(name)
+            if name in changed:
+                tensor = changed[name].cpu().contiguous()
+            tensors[name] = tensor
+    save_file(tensors, target, metadata)

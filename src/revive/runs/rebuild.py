@@ -1,0 +1,63 @@
+"""A run's model, rebuilt from the run folder alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from revive.errors import SpecError
+from revive.models.ledger import Ledger
+from revive.models.loading import LoadedModel
+from revive.runs.build import load_from_spec
+from revive.runs.journal import Journal
+from revive.runs.replay import restore_ledger
+from revive.runs.schema import RunSpec
+from revive.runs.spec import load_spec
+from revive.runs.store import RunFolder
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A run's model at some batch.
+
+    Attributes:
+        spec: As resolved.
+        loaded: The model, with the edits in it; its fingerprint is the base's.
+        ledger: What was written.
+        step: The batch.
+    """
+
+    spec: RunSpec
+    loaded: LoadedModel
+    ledger: Ledger
+    step: int
+
+
+def rebuild(folder: Path, to: int | None = None) -> Rebuilt:
+    """Rebuild model and ledger.
+
+    Args:
+        folder: The run folder.
+        to: After this batch; the last committed one if None.
+
+    Raises:
+        SpecError: Not a run folder, no such batch, or the model is not the one the run began with.
+    """
+    run = RunFolder.open(folder)
+    spec = load_spec(run.spec)
+    journal = Journal(run.journal, Journal.read(run.journal), 0)
+    committed = journal.committed_step()
+    if to is not None and not 0 <= to <= committed:
+        raise SpecError(f"{folder}: batch {to} does not stand; the run has {committed} of them.")
+    loaded = load_from_spec(spec.model)
+    known = run.read_env().get("model_fingerprint")
+    if known is not None and known != loaded.fingerprint:
+        raise SpecError(
+            f"{folder}: model {loaded.name} is not the one the run began with; restore it."
+        )
+    layers = (spec.editor.model_extra or {})["layers"]
+    ledger = Ledger(loaded.model, loaded.family.sites(loaded.model, layers=layers))
+    return Rebuilt(spec, loaded, ledger, restore_ledger(run, journal, ledger, to))
+
+
+def finish_model(folder: Path, to: int | None = None) -> LoadedModel:
+    """The model of a run with its committed edits in it; see `rebuild`."""
+    return rebuild(folder, to).loaded

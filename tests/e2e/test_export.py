@@ -1,0 +1,197 @@
+"""Exports in all three forms: what stock `transformers` and `peft` make of them, elsewhere."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from e2e_runs import SITES, logits_elsewhere, revive, run_here, write_spec_in
+from safetensors.torch import load_file
+from tiny import byte_tokenizer, tiny_model
+from transformers import AutoModelForCausalLM
+
+from revive import Delta, SpecError, load_model
+from revive.export.run import export_run
+from revive.runs.rebuild import finish_model, rebuild
+from revive.runs.rollback import rollback_edit
+
+PROMPTS = ["Ada lives in", "Zoe lives in", "Nobody saw it"]
+
+ADAPTED = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from peft import PeftModel
+base = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+model = PeftModel.from_pretrained(base, sys.argv[2]).eval()
+merged = "--merge" in sys.argv
+model = model.merge_and_unload() if merged else model
+assert "revive" not in sys.modules
+torch.set_num_threads(1)
+found = {}
+for prompt in json.loads(sys.argv[3]):
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        found[prompt] = model(input_ids=ids).logits[0].tolist()
+json.dump(found, sys.stdout)
+"""
+
+
+def logits(model, tokenizer):
+    found = {}
+    for prompt in PROMPTS:
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            found[prompt] = model(input_ids=ids).logits[0]
+    return found
+
+
+def of_run(folder, to=None):
+    loaded = finish_model(folder, to)
+    return logits(loaded.model, loaded.tokenizer)
+
+
+def adapted(base, adapter, *more):
+    """Logits of the base with the adapter on, by stock `peft` in a process of its own."""
+    command = [sys.executable, "-c", ADAPTED, base, adapter, json.dumps(PROMPTS), *more]
+    done = subprocess.run(
+        [str(c) for c in command], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {k: torch.tensor(v) for k, v in json.loads(done.stdout).items()}
+
+
+def close(found, wanted, tolerance=1e-4):
+    return all(torch.allclose(found[p], wanted[p], rtol=0, atol=tolerance) for p in PROMPTS)
+
+
+def test_an_adapter_gives_the_same_logits_in_peft(calm_run, tiny_folder, tmp_path):
+    done = export_run(calm_run, tmp_path / "adapter", "lora")
+    assert set(done.ranks) == set(SITES)
+    assert set(done.errors.values()) == {0.0}
+    wanted = of_run(calm_run)
+    assert close(adapted(tiny_folder, done.path), wanted)
+    assert close(adapted(tiny_folder, done.path, "--merge"), wanted)
+    base = load_model(str(tiny_folder), device="cpu")
+    assert not close(logits(base.model, base.tokenizer), wanted, 1e-2)
+
+
+def test_an_adapter_of_gpt2_stores_its_weight_the_other_way_round(tmp_path, corpus):
+    """Conv1D: PEFT must be told that it is transposed, and a square weight would not object."""
+    folder = tmp_path / "gpt2"
+    tiny_model("gpt2", inner=32, dtype=torch.float32).save_pretrained(folder)
+    byte_tokenizer(bos=True).save_pretrained(folder)
+    run_here(write_spec_in(tmp_path, folder, corpus, edits=4), tmp_path / "run")
+    done = export_run(tmp_path / "run", tmp_path / "adapter", "lora")
+    assert close(adapted(folder, done.path), of_run(tmp_path / "run"))
+
+
+def test_a_smaller_rank_is_the_best_one_and_says_what_it_leaves_out(calm_run, tmp_path):
+    ledger = rebuild(calm_run).ledger
+    done = export_run(calm_run, tmp_path / "adapter", "lora", rank=3)
+    tensors = load_file(done.path / "adapter_model.safetensors")
+    for key in SITES:
+        module = key.removesuffix(".weight")
+        left, right = (tensors[f"base_model.model.{module}.lora_{x}.weight"] for x in "BA")
+        total = ledger.delta(key).double()
+        error = (total - left.double() @ right.double()).norm() / total.norm()
+        best = torch.linalg.svdvals(total)[3:].norm() / total.norm()
+        assert done.ranks[key] == 3
+        assert done.errors[key] == pytest.approx(float(best), rel=1e-5)
+        assert float(error) == pytest.approx(float(best), rel=1e-4)
+
+
+def test_a_folder_keeps_what_was_not_edited(calm_run, tiny_folder, tmp_path):
+    (tiny_folder / "NOTICE").write_text("as it came", "utf-8")
+    done = export_run(calm_run, tmp_path / "edited", "hf")
+    assert (done.path / "NOTICE").read_text("utf-8") == "as it came"
+    before = load_file(tiny_folder / "model.safetensors")
+    after = load_file(done.path / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert {k for k in before if not torch.equal(before[k], after[k])} == set(SITES)
+    for name in ("config.json", "tokenizer.json"):
+        assert (done.path / name).read_bytes() == (tiny_folder / name).read_bytes()
+    card = (done.path / "README.md").read_text("utf-8")
+    assert "13 facts were changed in 7 batches" in card
+    assert "| efficacy |" in card
+    assert close(logits_elsewhere(done.path, PROMPTS), of_run(calm_run), 1e-5)
+
+
+def test_only_the_shards_of_edited_weights_are_written(tmp_path, corpus):
+    folder = tmp_path / "sharded"
+    model = tiny_model("llama", dtype=torch.float32)
+    model.save_pretrained(folder, max_shard_size="40KB")
+    byte_tokenizer(bos=True).save_pretrained(folder)
+    shards = sorted(p.name for p in folder.glob("*.safetensors"))
+    assert len(shards) > 3
+    run_here(write_spec_in(tmp_path, folder, corpus, edits=2), tmp_path / "run")
+    done = export_run(tmp_path / "run", tmp_path / "edited", "hf")
+    assert sorted(p.name for p in done.path.glob("*.safetensors")) == shards
+    changed = [n for n in shards if (folder / n).read_bytes() != (done.path / n).read_bytes()]
+    assert 0 < len(changed) <= 2
+    stock = AutoModelForCausalLM.from_pretrained(done.path, dtype=torch.float32)
+    assert close(logits(stock, byte_tokenizer(bos=True)), of_run(tmp_path / "run"), 1e-5)
+
+
+def test_a_base_in_another_dtype_is_not_rounded_to(tmp_path, corpus):
+    folder = tmp_path / "bf16"
+    tiny_model("llama", dtype=torch.bfloat16).save_pretrained(folder)
+    byte_tokenizer(bos=True).save_pretrained(folder)
+    for dtype, kept in (("float32", False), ("bfloat16", True)):
+        (tmp_path / dtype).mkdir()
+        model = {"name": str(folder), "device": "cpu", "dtype": dtype}
+        spec = write_spec_in(tmp_path / dtype, folder, corpus, edits=2, model=model)
+        run_here(spec, tmp_path / dtype / "run")
+        done = export_run(tmp_path / dtype / "run", tmp_path / dtype / "edited", "hf")
+        assert ("base's own" in done.note) == kept
+        edited = finish_model(tmp_path / dtype / "run").model
+        stock = AutoModelForCausalLM.from_pretrained(done.path, dtype=getattr(torch, dtype))
+        for key in SITES:
+            assert torch.equal(stock.get_parameter(key), edited.get_parameter(key))
+
+
+def test_a_delta_is_put_on_its_base_and_taken_off(calm_run, tiny_folder, tmp_path):
+    done = export_run(calm_run, tmp_path / "delta", "delta")
+    delta = Delta.load(done.path)
+    loaded = load_model(str(tiny_folder), device="cpu")
+    before = {k: loaded.model.get_parameter(k).detach().clone() for k in SITES}
+    with pytest.raises(SpecError, match="is not the base with this delta on it"):
+        delta.remove(loaded.model)
+    delta.apply(loaded.model)
+    assert close(logits(loaded.model, loaded.tokenizer), of_run(calm_run), 1e-4)
+    with pytest.raises(SpecError, match="is not the base that the delta was made from"):
+        delta.apply(loaded.model)
+    delta.remove(loaded.model)
+    for key in SITES:
+        torch.testing.assert_close(loaded.model.get_parameter(key), before[key], rtol=0, atol=1e-6)
+    other = load_model(str(tiny_folder), device="cpu", dtype="bfloat16")
+    with pytest.raises(SpecError, match=r"load the model with dtype='float32'"):
+        delta.apply(other.model)
+    with pytest.raises(SpecError, match="cannot read"):
+        Delta.load(tmp_path / "nowhere")
+
+
+def test_an_earlier_batch_and_a_run_without_one_edit(calm_run, run_folder, tmp_path):
+    done = export_run(calm_run, tmp_path / "early", "delta", step=2)
+    assert (done.step, done.edits) == (2, 4)
+    delta = Delta.load(done.path)
+    total = rebuild(calm_run, 2).ledger
+    for key in SITES:
+        torch.testing.assert_close(delta.updates[key].dense(), total.delta(key), rtol=0, atol=1e-6)
+    rollback_edit(run_folder, "home-3")
+    assert export_run(run_folder, tmp_path / "without", "delta").edits == 12
+    none = export_run(calm_run, tmp_path / "none", "delta", step=0)
+    assert Delta.load(none.path).updates == {}
+    with pytest.raises(SpecError, match="no weight was changed"):
+        export_run(calm_run, tmp_path / "adapter", "lora", step=0)
+
+
+def test_the_command(calm_run, tmp_path):
+    done = revive("export", calm_run, tmp_path / "a", "--format", "lora", "--rank", "2", "--json")
+    told = json.loads(done.stdout)
+    assert told["edits"] == 13
+    assert all(0 < error < 1 for error in told["errors"].values())
+    done = revive("export", calm_run, tmp_path / "b")
+    assert done.stdout == ""
+    assert "13 edits of 7 batches" in done.stderr
