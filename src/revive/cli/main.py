@@ -10,6 +10,7 @@ from revive.cli import (
     calibrate,
     check,
     demo,
+    doctor,
     edit,
     evaluate,
     export,
@@ -43,6 +44,7 @@ app.command("rollback")(rollback.rollback)
 app.command("spectrum")(spectrum.spectrum)
 app.command("sweep")(sweep.sweep)
 app.command("check")(check.check)
+app.command("doctor")(doctor.doctor)
 app.command("calibrate")(calibrate.calibrate)
 app.command("list")(list_.list_entries)
 

@@ -98,9 +98,8 @@ def spectrum(
         if {"reconstruct", "perturb"} & set(chosen):
             from revive.studies import characterise
 
-            blocks = layers if layers in (None, "all") else _blocks(layers)
             options = {"thorough": thorough, "bands": bands, "draws": draws}
-            subject = characterise.Subject.load(settings, blocks, text or (), **options)
+            subject = characterise.Subject.load(settings, layers, text or (), **options)
             studies: Mapping[str, Callable[..., Chapter]] = {
                 "reconstruct": characterise.reconstruct_chapter,
                 "perturb": characterise.perturb_chapter,
@@ -167,13 +166,6 @@ def _studies(study: str) -> list[str]:
     if not named:
         raise SpecError(f"--study: name at least one of {', '.join(STUDIES)}.")
     return [name for name in STUDIES if name in named]
-
-
-def _blocks(layers: str | None) -> list[int]:
-    try:
-        return [int(part) for part in (layers or "").split(",")]
-    except ValueError:
-        raise SpecError(f"--layers: {layers!r} is neither 'all' nor a list like 4,5,6.") from None
 
 
 def _print(chapters: "Mapping[str, Chapter]", *, json: bool, markdown: bool) -> None:

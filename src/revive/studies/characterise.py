@@ -13,8 +13,8 @@ from revive.models.loading import LoadedModel, load_model
 from revive.models.runner import BlockRunner, context_length
 from revive.report.study_page import Chapter
 from revive.runs.cache import cache_folder
-from revive.runs.schema import MomentsSpec, RunSpec
-from revive.runs.spec import editor_options, read_model_config, resolve
+from revive.runs.layers import blocks_of
+from revive.runs.schema import MomentsSpec
 from revive.runs.text_statistics import moment_texts
 from revive.studies.ability import (
     LIKELIHOODS,
@@ -59,7 +59,7 @@ class Subject:
     def load(
         cls,
         model: Mapping[str, Any],
-        layers: Sequence[int] | str | None,
+        layers: str | None,
         texts: Sequence[Path] = (),
         **options: Any,
     ) -> "Subject":
@@ -67,7 +67,7 @@ class Subject:
 
         Args:
             model: As in a spec.
-            layers: Blocks; `all`; None for those that MEMIT would edit.
+            layers: Blocks, as `blocks_of` reads them.
             texts: As the attribute.
             options: As the other attributes.
 
@@ -75,12 +75,7 @@ class Subject:
             SpecError: No such model or block.
         """
         loaded = load_model(**model)
-        if layers == "all":
-            chosen = None
-        elif layers is None:
-            chosen = edited_layers(dict(model))
-        else:
-            chosen = [int(layer) for layer in layers]
+        chosen = blocks_of(layers, dict(model), loaded)
         sites = loaded.family.sites(loaded.model, layers=chosen)
         return cls(loaded, Ledger(loaded.model, sites), texts, **options)
 
@@ -104,15 +99,6 @@ class Subject:
             progress=lambda done, total: progress("moments", done, total),
         )
         return {key: moment.value() for key, moment in found.items()}
-
-
-def edited_layers(model: dict[str, Any]) -> list[int]:
-    """The blocks that MEMIT would edit in a model: its preset's, or by rule."""
-    bare = RunSpec.model_validate(
-        {"model": model, "edits": "lab", "editor": "memit", "moments": {"text": "lab"}}
-    )
-    spec = resolve(bare, read_model_config(bare.model.name, bare.model.revision))
-    return list(editor_options(spec.editor).layers or ())
 
 
 def reconstruct_chapter(

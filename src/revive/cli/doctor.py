@@ -1,0 +1,51 @@
+"""`revive doctor`: can this model be edited safely?"""
+
+from contextlib import nullcontext
+from typing import Annotated, Any
+
+import typer
+
+from revive.cli.output import print_json, print_table, say
+
+_UNFIT = 2
+
+
+def doctor(
+    model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Blocks, e.g. 4,5,6, or all [default: those that MEMIT would edit]."),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a model before editing it: sites, orientation, tokenizer, forward, spectrum, rounding.
+
+    Every check measures on the loaded model and leaves it as it was. Exit code 0 if it can be
+    edited, warnings included; 2 if edits would be wrong.
+
+    Example: revive doctor ./my-model --dtype bfloat16
+    """
+    from revive.cli.watch import hushed
+    from revive.models.loading import load_model
+    from revive.runs.doctor import examine
+    from revive.runs.layers import blocks_of
+
+    settings: dict[str, Any] = {"name": model, "dtype": dtype, "device": device}
+    with hushed() if quiet or json else nullcontext():
+        loaded = load_model(**settings)
+        found = list(examine(loaded, blocks_of(layers, settings, loaded)))
+    worst = max(("ok", "warning", "failed").index(f.verdict) for f in found)
+    verdict = ("can be edited", "can be edited, see the warnings", "cannot be edited safely")[worst]
+    if json:
+        findings = [{"check": f.check, "verdict": f.verdict, "text": f.text} for f in found]
+        print_json({"model": model, "verdict": verdict, "findings": findings})
+    else:
+        print_table(
+            model, ["check", "verdict", "found"], [[f.check, f.verdict, f.text] for f in found]
+        )
+    say(f"{model} {verdict}.", quiet=quiet or json)
+    if worst == len(("ok", "warning")):
+        raise typer.Exit(_UNFIT)

@@ -1,0 +1,202 @@
+"""Can this model be edited safely? Every check measures something on the loaded model.
+
+Nothing of the model is changed: what a check writes goes through the ledger and is taken back.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from revive.data.edits import Edit
+from revive.editors.rows import EditRows, encode_edit
+from revive.editors.target_settings import TargetSettings
+from revive.editors.targets import solve_targets
+from revive.errors import ReviveError, SpecError
+from revive.linalg.basis import SpectralBasis
+from revive.linalg.lowrank import LowRank
+from revive.models.family import read_weight
+from revive.models.ledger import Ledger
+from revive.models.loading import LoadedModel
+from revive.models.runner import BlockRunner, positions_of
+from revive.models.site import Site
+
+Verdict = Literal["ok", "warning", "failed"]
+
+TEXT = "The lighthouse keeper wrote a letter to Zoe"
+EDIT = Edit(id="doctor", prompt="The letter is for Zoe", subject="Zoe", target_new="Rome")
+
+# What slices of a forward may differ from the whole: a few roundings of the dtype.
+_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
+# Share of an update's energy that rounding may carry into the protected directions.
+_LEAK = 0.01
+_RESIDUAL = 1e-6
+_SCALE = 0.05  # of the trial update, as a share of the weight's norm
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: Its name.
+        verdict: `failed` means that edits would be wrong, `warning` that they cost more.
+        text: Numbers, and what to do.
+    """
+
+    check: str
+    verdict: Verdict
+    text: str
+
+
+def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
+    """Run every check; one that cannot run has failed.
+
+    Args:
+        loaded: The model.
+        layers: Blocks that would be edited.
+    """
+    family, model = loaded.family, loaded.model
+    sites = family.sites(model, layers=layers)
+    yield Finding(
+        "sites",
+        "ok",
+        f"family {family.name}, {len(family.blocks_of(model))} blocks; "
+        f"{', '.join(s.parameter for s in sites)} of {sites[0].shape[0]} x {sites[0].shape[1]}",
+    )
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("weights", lambda: _finite(model)),
+        ("orientation", lambda: _orientation(model, sites)),
+        ("tokenizer", lambda: _tokenizer(loaded.tokenizer)),
+        ("slices", lambda: _slices(loaded)),
+        ("target loss", lambda: _target_loss(loaded, sites[-1])),
+        *((f"spectrum, block {s.layer}", _spectrum_of(model, s)) for s in sites),
+        ("dtype leak", lambda: _leak(model, sites)),
+    ]
+    for name, check in checks:
+        try:
+            yield check()
+        except (ReviveError, RuntimeError, ValueError) as error:
+            yield Finding(name, "failed", " ".join(str(error).split()))
+
+
+def _finite(model: Any) -> Finding:
+    bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    if bad:
+        return Finding("weights", "failed", f"{bad[0]} holds NaN or infinity; reload the model")
+    return Finding("weights", "ok", f"all finite, {next(model.parameters()).dtype}")
+
+
+def _orientation(model: Any, sites: tuple[Site, ...]) -> Finding:
+    """The projection's own answer to random inputs against W x + b."""
+    worst = 0.0
+    for site in sites:
+        module = model.get_submodule(site.module)
+        x = torch.randn(4, site.shape[1], generator=torch.Generator().manual_seed(0))
+        parameter = model.get_parameter(site.parameter)
+        x = x.to(parameter)
+        with torch.no_grad():
+            answer: Tensor = module(x).double()
+        own = x.double() @ read_weight(model, site).double().T
+        bias: Tensor | None = getattr(module, "bias", None)
+        own = own if bias is None else own + bias.detach().double()
+        worst = max(worst, float((answer - own).norm() / own.norm()))
+    verdict: Verdict = "ok" if worst < 0.05 else "failed"
+    return Finding("orientation", verdict, f"W x + b reproduces every module to {worst:.1e}")
+
+
+def _tokenizer(tokenizer: Any) -> Finding:
+    rows = encode_edit(tokenizer, EDIT, ())
+    ids: list[int] = tokenizer(TEXT)["input_ids"]
+    bos: int | None = tokenizer.bos_token_id
+    count = next((i for i, token in enumerate(ids) if token != bos), len(ids))
+    found = tokenizer.decode([rows.rewrite[0].input_ids[rows.rewrite[0].lookup]])
+    told = f"{count} BOS; the subject Zoe ends in the token {found!r}"
+    if count > 1:
+        return Finding("tokenizer", "failed", f"{told}: BOS comes {count} times; mend its template")
+    if not found.strip() or not "Zoe".endswith(found.strip()):
+        return Finding("tokenizer", "warning", f"{told}, which is not the end of it")
+    return Finding("tokenizer", "ok", told)
+
+
+def _slices(loaded: LoadedModel) -> Finding:
+    """Blocks run one after another against the whole model: what target solving relies on."""
+    model, family = loaded.model, loaded.family
+    runner = BlockRunner(model, family)
+    ids = _ids(loaded, TEXT)
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        whole: Tensor = model(input_ids=ids, attention_mask=mask).logits
+        hidden = runner.embed_through(ids, mask, 0).hidden
+        hidden = runner.run(hidden, 1, runner.depth, mask, positions_of(mask))
+        parts = family.logits(model, hidden)
+    error = float((whole.double() - parts.double()).abs().max())
+    verdict: Verdict = "ok" if error <= _TOLERANCE.get(whole.dtype, 1e-3) else "failed"
+    return Finding("slices", verdict, f"blocks in slices give the model's logits to {error:.1e}")
+
+
+def _target_loss(loaded: LoadedModel, site: Site) -> Finding:
+    """The target solver's first loss against the model's own on the same text."""
+    rows: EditRows = encode_edit(loaded.tokenizer, EDIT, ())
+    settings = TargetSettings(
+        layer=site.layer, steps=1, lr=0.1, weight_decay=0.0, kl_factor=0.0, clamp=1.0
+    )
+    runner = BlockRunner(loaded.model, loaded.family)
+    solved = float(solve_targets(runner, [rows], settings).loss[0])
+    row = rows.rewrite[0]
+    device = next(loaded.model.parameters()).device
+    with torch.no_grad():
+        logits = loaded.model(input_ids=torch.tensor([row.input_ids], device=device)).logits[0]
+    log_p = logits.double().log_softmax(-1)
+    own = -float(log_p[torch.tensor(row.positions), torch.tensor(row.labels)].mean())
+    error = abs(solved - own)
+    verdict: Verdict = "ok" if error <= _TOLERANCE.get(logits.dtype, 1e-3) else "failed"
+    return Finding("target loss", verdict, f"{solved:.4f} against the model's own {own:.4f}")
+
+
+def _spectrum_of(model: Any, site: Site) -> Callable[[], Finding]:
+    def check() -> Finding:
+        started = time.perf_counter()
+        basis = SpectralBasis.fit(read_weight(model, site), energy=0.1)
+        seconds = time.perf_counter() - started
+        text = (
+            f"tau 0.1 protects {basis.rank} of {len(basis.s)} directions; residual "
+            f"{basis.residual:.1e}, {seconds:.2f} s"
+        )
+        verdict: Verdict = "ok" if basis.residual < _RESIDUAL else "failed"
+        return Finding(f"spectrum, block {site.layer}", verdict, text)
+
+    return check
+
+
+def _leak(model: Any, sites: tuple[Site, ...]) -> Finding:
+    """A guarded trial update, written in the model's dtype and taken back."""
+    ledger = Ledger(model, sites)
+    site = sites[0]
+    basis = SpectralBasis.fit(ledger.original(site.parameter), energy=0.1)
+    before = model.get_parameter(site.parameter).detach().clone()
+    rng = torch.Generator().manual_seed(0)
+    left = torch.randn(site.shape[0], 8, generator=rng).to(before.device)
+    right = torch.randn(8, site.shape[1], generator=rng).to(before.device)
+    trial = basis.project_out(LowRank(left, right))
+    size = _SCALE * float(torch.linalg.matrix_norm(ledger.original(site.parameter)))
+    with ledger.transaction():
+        written = ledger.commit(site.parameter, trial.scaled(size / trial.fro()), basis)
+        ledger.rewind()
+    if not torch.equal(model.get_parameter(site.parameter), before):
+        raise SpecError("a write could not be taken back bit for bit; this weight is not plain.")
+    text = (
+        f"of an update of {_SCALE:.0%} of the weight, {written.leak:.1e} of the energy falls into "
+        f"protected directions by rounding ({before.dtype})"
+    )
+    if written.leak > _LEAK:
+        return Finding("dtype leak", "warning", f"{text}; load the model in float32 to edit it")
+    return Finding("dtype leak", "ok", text)
+
+
+def _ids(loaded: LoadedModel, text: str) -> Tensor:
+    device = next(loaded.model.parameters()).device
+    return torch.tensor([loaded.tokenizer(text)["input_ids"]], device=device)
