@@ -15,6 +15,7 @@ from revive.cli import (
     evaluate,
     export,
     list_,
+    moments,
     report,
     rollback,
     run,
@@ -45,6 +46,7 @@ app.command("spectrum")(spectrum.spectrum)
 app.command("sweep")(sweep.sweep)
 app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
+app.command("moments")(moments.moments)
 app.command("calibrate")(calibrate.calibrate)
 app.command("list")(list_.list_entries)
 

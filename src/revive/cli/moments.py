@@ -1,0 +1,85 @@
+"""`revive moments`: key second moments of all edited layers, in one pass, ahead of a run."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from revive.cli.output import print_json, print_table, say
+
+
+def moments(
+    model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
+    text: Annotated[
+        list[Path] | None,
+        typer.Option("--text", help="Ordinary text, a passage a line [default: the lab's]."),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(help="Blocks, e.g. 4,5,6, or all [default: those that MEMIT would edit]."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="At most this many passages.")] = 100_000,
+    window: Annotated[int, typer.Option(min=2, help="Tokens per passage.")] = 128,
+    seed: Annotated[int, typer.Option(help="Of the lab's text.")] = 0,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Accumulate E[k k^T] at the inputs of the projections that would be edited.
+
+    The result is cached; a run on the same model, text, layers and window finds it. An interrupted
+    pass goes on where it was. Effective rank is (trace)^2 / ||C||_F^2: how many directions ordinary
+    inputs really use.
+
+    Example: revive moments ./my-model --text corpus.txt
+    """
+    from revive.cli.study_progress import study_progress
+    from revive.cli.watch import hushed
+    from revive.editors.moments import collect_moments
+    from revive.models.loading import load_model
+    from revive.models.runner import BlockRunner, context_length
+    from revive.runs.cache import cache_folder
+    from revive.runs.layers import blocks_of
+    from revive.runs.schema import MomentsSpec
+    from revive.runs.text_statistics import moment_texts
+
+    settings: dict[str, Any] = {"name": model, "dtype": dtype, "device": device}
+    spec = MomentsSpec(text=[str(t) for t in text or ()] or "lab", samples=samples, window=window)
+    texts = moment_texts(spec, seed)
+    with hushed() if quiet or json else nullcontext(), study_progress(quiet=quiet or json) as told:
+        loaded = load_model(**settings)
+        sites = loaded.family.sites(loaded.model, layers=blocks_of(layers, settings, loaded))
+        found = collect_moments(
+            BlockRunner(loaded.model, loaded.family),
+            loaded.tokenizer,
+            sites,
+            texts,
+            cache=cache_folder(),
+            model_fingerprint=loaded.fingerprint,
+            window=min(window, context_length(loaded.model) or window),
+            progress=lambda done, total: told("moments", done, total),
+        )
+    rows: list[dict[str, Any]] = []
+    for site in sites:
+        moment = found[site.parameter]
+        value = moment.value().double()
+        trace = float(value.trace())
+        rows.append(
+            {
+                "site": site.parameter,
+                "keys": moment.count,
+                "trace": trace,
+                "effective_rank": trace**2 / float(value.square().sum()) if trace > 0 else 0.0,
+            }
+        )
+    if json:
+        print_json(rows)
+        return
+    shown = [
+        [r["site"], f"{r['keys']:,}", f"{r['trace']:.4g}", f"{r['effective_rank']:.1f}"]
+        for r in rows
+    ]
+    print_table(f"{model}: {len(texts):,} passages", list(rows[0]), shown)
+    say(f"cached in {cache_folder()}", quiet=quiet)
