@@ -123,6 +123,8 @@ def _print_frontiers(
         for guard in guards:
             arms = {r: f for (e, g, r), f in points.items() if (e, g) == (editor, guard)}
             plain = {r: f for (e, g, r), f in points.items() if (e, g) == (editor, "none")}
+            if not arms:
+                continue
             seeds = sorted({seed for found in arms.values() for seed in found})
             best = [max(f[s].balance for f in arms.values() if s in f) for s in seeds]
             gains: list[float] = []
