@@ -50,8 +50,8 @@ def test_the_paper_style_is_one_column_without_title(tmp_path):
     assert paper_elements == screen_elements
     inches = re.search(r'width="([\d.]+)pt"', paper["reconstruct-kept.svg"].decode())
     assert float(inches[1]) / 72 == 3.3
-    assert b"Recovered from part" in screen["reconstruct-kept.svg"]
-    assert b"<!-- Recovered from part" not in paper["reconstruct-kept.svg"]
+    assert b"Rebuilt from part" in screen["reconstruct-kept.svg"]
+    assert b"<!-- Rebuilt from part" not in paper["reconstruct-kept.svg"]
 
 
 def test_a_page_holds_everything(tmp_path):

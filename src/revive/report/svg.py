@@ -67,7 +67,7 @@ def panel(
         paper: For print instead: one column wide, no title.
     """
     with mpl.rc_context(_PAPER if paper else _SETTINGS):
-        size = (3.3, 2.3) if paper else (width, height)
+        size = (3.3, 2.8) if paper else (width, height)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         if not paper:

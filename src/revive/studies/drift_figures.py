@@ -7,16 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from revive.report.palette import INK, style
-from revive.studies.figures import StudyFigure
+from revive.studies.figures import StudyFigure, legend_below
 from revive.studies.traces import KEPT, Trace
 
 _DRAWN = {
-    KEPT: "general ability kept [share of unedited]",
-    "efficacy_exact": "edits that are generated exactly [share]",
-    "overlap_left": "overlap of output directions with the original [share]",
-    "overlap_right": "overlap of input directions with the original [share]",
-    "tail_ratio": "tail over the last protected singular value",
-    "update_norm": "norm of the update over that of the weight",
+    KEPT: "ability kept [share of unedited]",
+    "efficacy_exact": "edits generated exactly [share]",
+    "overlap_left": "overlap, output directions [share]",
+    "overlap_right": "overlap, input directions [share]",
+    "tail_ratio": "tail over last protected s [ratio]",
+    "update_norm": "update over weight, norms [ratio]",
 }
 
 
@@ -59,6 +59,6 @@ def _drawing(traces: Sequence[Trace], measure: str, label: str) -> Callable[[Axe
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.set_xlabel("edits written")
         axes.set_ylabel(label)
-        axes.legend(frameon=False, loc="best")
+        legend_below(axes)
 
     return draw

@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 
 from revive.report.svg import inline, panel, save
 
+_HEIGHT = 3.7  # inches, legend included
+
 
 @dataclass(frozen=True)
 class StudyFigure:
@@ -26,6 +28,11 @@ class StudyFigure:
     draw: Callable[[Axes], None]
 
 
+def legend_below(axes: Axes) -> None:
+    """A legend in two columns under the axes, where it can hide nothing."""
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
+
+
 def write_figures(
     figures: Sequence[StudyFigure], folder: Path, *, paper: bool = False
 ) -> list[str]:
@@ -40,10 +47,10 @@ def write_figures(
     folder.mkdir(parents=True, exist_ok=True)
     elements: list[str] = []
     for found in figures:
-        with panel(found.title, paper=paper) as (figure, axes):
+        with panel(found.title, height=_HEIGHT, paper=paper) as (figure, axes):
             found.draw(axes)
             save(figure, folder / found.name)
-        with panel(found.title) as (figure, axes):
+        with panel(found.title, height=_HEIGHT) as (figure, axes):
             found.draw(axes)
             elements.append(inline(figure, found.name, found.description))
     return elements

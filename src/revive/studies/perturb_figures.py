@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from revive.report.palette import style
-from revive.studies.figures import StudyFigure
+from revive.studies.figures import StudyFigure, legend_below
 from revive.studies.sensitivity import loss
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def perturbation_figures(found: "Perturbation") -> list[StudyFigure]:
             figures.append(
                 StudyFigure(
                     f"perturb-{measure}-{scheme}",
-                    f"Noise in bands of equal {_share(scheme)}: {measure}",
+                    f"Noise by {scheme} band: {measure}",
                     f"Loss of {measure} to noise in each band of equal {_share(scheme)}, with 95 % "
                     "intervals, against isotropic noise",
                     _drawing(found, measure, chosen),
@@ -71,7 +71,7 @@ def _drawing(found: "Perturbation", measure: str, settings: "list[Setting]"):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("band (1: largest singular values)")
         axes.set_ylabel(f"loss at size {level:g} [{_unit(measure)}]")
-        axes.legend(frameon=False, loc="best")
+        legend_below(axes)
 
     return draw
 

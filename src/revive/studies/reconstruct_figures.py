@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
 from revive.report.palette import INK, style
-from revive.studies.figures import StudyFigure
+from revive.studies.figures import StudyFigure, legend_below
 from revive.studies.recovery import recovery
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def reconstruction_figures(found: "Reconstruction") -> list[StudyFigure]:
     return [
         StudyFigure(
             f"reconstruct-{measure}",
-            f"Recovered from part of the spectrum: {measure}",
+            f"Rebuilt from part of it: {measure}",
             f"Share of {measure} recovered over the share of components kept, for top, bottom and "
             "random components; bands are the range over seeds",
             _drawing(found, measure),
@@ -53,6 +53,6 @@ def _drawing(found: "Reconstruction", measure: str):
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel("components kept [%]")
         axes.set_ylabel("recovered [share]")
-        axes.legend(frameon=False, loc="best")
+        legend_below(axes)
 
     return draw
