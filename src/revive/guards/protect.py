@@ -2,16 +2,20 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from revive.errors import NumericalError, SpecError
 from revive.guards.base import Guard
 from revive.guards.fitted import FittedGuard, Weights, unknown_site
 from revive.linalg.cache import BasisCache
+
+if TYPE_CHECKING:
+    from revive.guards.trainer import GuardCallback
 
 
 @final
@@ -92,6 +96,8 @@ class ModelGuard(FittedGuard):
         Raises:
             SpecError: The optimizer holds none of the guarded parameters.
         """
+        # Accelerate wraps optimizers; the hooks of the wrapper never run.
+        optimizer = cast(Optimizer, getattr(optimizer, "optimizer", optimizer))
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         keys = [k for k in self.keys if id(_parameter(self.model, k)) in held]
         if not keys:
@@ -101,6 +107,12 @@ class ModelGuard(FittedGuard):
                 "the guard to those it has."
             )
         return Attachment(self, optimizer, keys)
+
+    def callback(self) -> "GuardCallback":
+        """A callback for `transformers.Trainer` that guards every step of a training."""
+        from revive.guards.trainer import GuardCallback  # transformers: only who trains with it
+
+        return GuardCallback(self)
 
     def weight(self, key: str) -> Tensor:
         """A guarded weight as it stands, canonical `[d_out, d_in]`, fp32 or fp64."""
@@ -208,6 +220,11 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter:
     known = dict(model.named_parameters(remove_duplicate=False))
     if name not in known:
         raise SpecError(unknown_site(name, known))
+    if isinstance(known[name], DTensor) or hasattr(known[name], "_local_shard"):
+        raise SpecError(
+            f"guard: {name} is sharded over devices (FSDP), and a shard has no singular directions "
+            "of its own. Guard an unsharded model; DDP is fine, fit the guard to the model inside."
+        )
     if known[name].ndim != 2:
         raise SpecError(
             f"guard: {name} has shape {tuple(known[name].shape)}; only matrices have the singular "
