@@ -10,6 +10,7 @@ steps; the controls are a random subspace of the same rank and no guard with a s
 """
 
 import argparse
+import itertools
 import statistics
 from dataclasses import dataclass
 
@@ -96,7 +97,7 @@ def path(guard: Guard, rate: float, seed: int) -> list[Point]:
 
 def at_loss(points: list[Point], level: float, name: str) -> float | None:
     """Ability where training loss first comes down to a level; None if it never does."""
-    for before, after in zip(points, points[1:], strict=False):
+    for before, after in itertools.pairwise(points):
         if after.loss <= level < before.loss:
             part = (before.loss - level) / (before.loss - after.loss)
             low, high = getattr(before, name), getattr(after, name)
