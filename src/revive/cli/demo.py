@@ -19,7 +19,7 @@ def demo(
     batch_size: Annotated[int, typer.Option(min=1, help="Edits per batch.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the stream and everything drawn.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Arms at a time [default: one per core].")
+        int | None, typer.Option(min=1, help="Arms at a time [default: all of them].")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
@@ -59,7 +59,8 @@ def demo(
             if done >= edits:
                 progress.finish(label)
 
-        run_arms(arms, out, jobs=jobs, report=report)
+        # All at once: five arms of one thread each, two by two, would leave a core idle at the end.
+        run_arms(arms, out, jobs=jobs or len(arms), report=report)
     page = write_report(folders, out / "report", title=f"{edits} edits, arm by arm")
     if json:
         texts = [(folder / "summary.json").read_text(encoding="utf-8") for folder in folders]
