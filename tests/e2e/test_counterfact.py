@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.lowrank import LowRank
-from revive.runs.loop import finish_model
+from revive.runs.rebuild import finish_model
 from shared import shared
 
 PHASES = {"targets", "keys", "solve", "guard", "write"}

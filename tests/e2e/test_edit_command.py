@@ -10,7 +10,7 @@ from e2e_runs import journal, logits_elsewhere, logits_here, revive
 
 from revive.models.loading import load_model
 from revive.runs.apply import apply_and_save, edit_spec
-from revive.runs.loop import finish_model
+from revive.runs.rebuild import finish_model
 from revive.runs.spec import read_model_config, resolve
 from shared import shared
 
