@@ -1,5 +1,6 @@
 """The demo's arms: same stream, order and seed, on the embedded lab model."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,9 @@ from revive.runs.arms import Arm
 _PAPER = 0.1  # tau of arXiv 2601.11042
 
 # Measuring takes half of a demo's time: enough for its curves, and under five minutes in all.
-_SAMPLE = 80
-_ITEMS = {"facts": 100, "pairs": 100, "copies": 50}
+_SAMPLE = 64
+_ITEMS = {"facts": 60, "pairs": 60, "copies": 30}
+_POINTS = 3  # measurements of a stream, besides the unedited model's
 
 
 def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
@@ -29,7 +31,7 @@ def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
         seed: Of the stream and of everything drawn.
     """
     tuned = presets()["lab"].tuned
-    every = max(1, round(edits / batch_size / 4))
+    every = max(1, math.ceil(edits / batch_size / _POINTS))
 
     def arm(name: str, label: str, role: str, editor: Any, guard: Any) -> Arm:
         spec = lab_spec(edits, batch_size, seed, editor, guard, every=every, sample=_SAMPLE)
