@@ -181,6 +181,9 @@ def test_an_earlier_batch_and_a_run_without_one_edit(calm_run, run_folder, tmp_p
         torch.testing.assert_close(delta.updates[key].dense(), total.delta(key), rtol=0, atol=1e-6)
     rollback_edit(run_folder, "home-3")
     assert export_run(run_folder, tmp_path / "without", "delta").edits == 12
+    card = export_run(run_folder, tmp_path / "folder", "hf").path / "README.md"
+    assert "12 facts were changed" in card.read_text("utf-8")
+    assert "Nothing was measured of the model" in card.read_text("utf-8")
     none = export_run(calm_run, tmp_path / "none", "delta", step=0)
     assert Delta.load(none.path).updates == {}
     with pytest.raises(SpecError, match="no weight was changed"):

@@ -6,50 +6,19 @@ in is written anew as a whole: rounding edits to it would lose part of what was 
 """
 
 import shutil
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from revive.errors import PrerequisiteError, SpecError
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel, model_source
-from revive.models.saving import save_model
-from revive.runs.atomic import is_disk_full
+from revive.models.saving import appearing, save_model
 
 _NOT_MODEL = frozenset({".git", "__pycache__"})
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf")
-
-
-@contextmanager
-def appearing(folder: Path) -> Generator[Path, None, None]:
-    """A folder to write to, that takes its place as a whole or not at all.
-
-    Raises:
-        SpecError: It exists and is not empty.
-        PrerequisiteError: The disk is full.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SpecError(f"{folder} exists and is not empty; choose another folder.")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    except (OSError, SafetensorError) as error:
-        if is_disk_full(error):
-            raise PrerequisiteError(
-                f"{folder}: the disk is full; free some space and export again."
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def save_folder(loaded: LoadedModel, ledger: Ledger, folder: Path, card: str) -> bool:
@@ -69,8 +38,7 @@ def save_folder(loaded: LoadedModel, ledger: Ledger, folder: Path, card: str) ->
     changed = _changed(loaded, ledger)
     places = _places(base, changed) if base is not None else None
     if base is None or places is None:
-        save_model(loaded, folder)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+        save_model(loaded, folder, card=card)
         return False
     with appearing(folder) as partial:
         shutil.copytree(base, partial, dirs_exist_ok=True, ignore=_unwanted(set(places)))

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from revive.errors import SpecError
-from revive.export.folder import appearing
 from revive.export.totals import Total
+from revive.models.saving import appearing
 from revive.models.site import Site
 
 _PREFIX = "base_model.model."

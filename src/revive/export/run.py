@@ -8,10 +8,11 @@ from typing import Any, Literal
 from revive.errors import SpecError
 from revive.export.card import model_card
 from revive.export.delta import FILE, Delta
-from revive.export.folder import appearing, save_folder
+from revive.export.folder import save_folder
 from revive.export.lora import save_lora
 from revive.export.totals import Total, totals
 from revive.models.loading import model_fingerprint
+from revive.models.saving import appearing
 from revive.runs.journal import Journal
 from revive.runs.rebuild import Rebuilt, rebuild
 from revive.runs.store import RunFolder
@@ -132,4 +133,7 @@ def _summary(folder: Path, step: int) -> dict[str, Any] | None:
     if not run.summary.exists():
         return None
     summary: dict[str, Any] = json.loads(run.summary.read_text(encoding="utf-8"))
-    return summary if summary.get("batches") == step else None
+    events = standing(Journal.read(run.journal))
+    # Measured before an edit was taken out, it would be of another model.
+    changed = any(e["event"] == "rollback" and e.get("edit") for e in events)
+    return summary if summary.get("batches") == step and not changed else None

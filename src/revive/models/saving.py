@@ -1,6 +1,8 @@
 """Save a model folder that `from_pretrained` loads."""
 
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,20 +12,31 @@ from revive.models.loading import LoadedModel
 from revive.runs.atomic import is_disk_full
 
 
-def save_model(loaded: LoadedModel, folder: Path) -> Path:
-    """Save model and tokenizer; the folder appears whole or not at all.
+def save_model(loaded: LoadedModel, folder: Path, *, card: str | None = None) -> Path:
+    """Save model and tokenizer, and a model card if given; see `appearing`."""
+    with appearing(folder) as partial:
+        loaded.model.save_pretrained(partial)
+        loaded.tokenizer.save_pretrained(partial)
+        if card is not None:
+            (partial / "README.md").write_text(card, encoding="utf-8")
+    return folder
+
+
+@contextmanager
+def appearing(folder: Path) -> Generator[Path, None, None]:
+    """A folder to write to, that takes its place as a whole or not at all.
 
     Raises:
-        SpecError: The folder exists and is not empty.
+        SpecError: It exists and is not empty.
         PrerequisiteError: The disk is full.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"{folder} exists and is not empty; choose another folder.")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        loaded.model.save_pretrained(partial)
-        loaded.tokenizer.save_pretrained(partial)
+        partial.mkdir(parents=True)
+        yield partial
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)
@@ -35,4 +48,3 @@ def save_model(loaded: LoadedModel, folder: Path) -> Path:
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
