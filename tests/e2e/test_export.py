@@ -70,6 +70,8 @@ def test_an_adapter_gives_the_same_logits_in_peft(calm_run, tiny_folder, tmp_pat
     done = export_run(calm_run, tmp_path / "adapter", "lora")
     assert set(done.ranks) == set(SITES)
     assert set(done.errors.values()) == {0.0}
+    config = json.loads((done.path / "adapter_config.json").read_text("utf-8"))
+    assert config["fan_in_fan_out"] is False
     wanted = of_run(calm_run)
     assert close(adapted(tiny_folder, done.path), wanted)
     assert close(adapted(tiny_folder, done.path, "--merge"), wanted)
@@ -78,12 +80,14 @@ def test_an_adapter_gives_the_same_logits_in_peft(calm_run, tiny_folder, tmp_pat
 
 
 def test_an_adapter_of_gpt2_stores_its_weight_the_other_way_round(tmp_path, corpus):
-    """Conv1D: PEFT must be told that it is transposed, and a square weight would not object."""
+    """Conv1D. PEFT mends a wrong flag with a warning; ours needs no mending."""
     folder = tmp_path / "gpt2"
     tiny_model("gpt2", inner=32, dtype=torch.float32).save_pretrained(folder)
     byte_tokenizer(bos=True).save_pretrained(folder)
     run_here(write_spec_in(tmp_path, folder, corpus, edits=4), tmp_path / "run")
     done = export_run(tmp_path / "run", tmp_path / "adapter", "lora")
+    config = json.loads((done.path / "adapter_config.json").read_text("utf-8"))
+    assert config["fan_in_fan_out"] is True
     assert close(adapted(folder, done.path), of_run(tmp_path / "run"))
 
 
