@@ -55,7 +55,9 @@ class EditFile(Dataset):
             neighborhood=tuple(Neighbor(text(n, "prompt"), text(n, "target")) for n in neighbors),
             relation=optional_text(record, "relation"),
             attribute_prompts=texts(record, "attribute_prompts"),
-            portability=tuple(_question(record, q) for q in items(record.fields.get("portability"))),
+            portability=tuple(
+                _question(record, q) for q in items(record.fields.get("portability"))
+            ),
             multi_hop=tuple(_chain(record, c) for c in items(record.fields.get("multi_hop"))),
             generation_prompts=texts(record, "generation_prompts"),
             references=texts(record, "references"),

@@ -33,7 +33,9 @@ class MQuAKE(Dataset):
         """One record a rewrite: the case's fields, and which of the rewrites is meant."""
         rewrites = cast("list[object]", record.fields.get(_REWRITES) or [])
         return [
-            Record(f"{record.where}, {_REWRITES} {n + 1}", record.number, {**record.fields, _ONE: n})
+            Record(
+                f"{record.where}, {_REWRITES} {n + 1}", record.number, {**record.fields, _ONE: n}
+            )
             for n in range(len(rewrites))
         ]
 

@@ -12,7 +12,9 @@ _ASKED, _ANSWERED = "New Question", "New Answer"
 def questions(record: Record, value: object) -> list[Question]:
     """A list of `{prompt, ground_truth}`; those without an answer are left out."""
     rows = [nested(record, row, "question") for row in items(value)]
-    found = [(text, answers(row.fields.get("ground_truth"))) for row in rows for text in _first(row)]
+    found = [
+        (text, answers(row.fields.get("ground_truth"))) for row in rows for text in _first(row)
+    ]
     return [Question(prompt, accepted) for prompt, accepted in found if accepted]
 
 
