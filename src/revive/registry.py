@@ -218,6 +218,11 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
                 "drift of norms and dominant subspaces of the edited weights",
                 _REVIVE,
             ),
+            "generation": _Builtin(
+                "revive.probes.generation:GenerationProbe",
+                "fluency, consistency, repetition and freely generated answers",
+                "arXiv:2202.05262",
+            ),
             "perplexity": _Builtin(
                 "revive.probes.perplexity:PerplexityProbe", "perplexity on held-out text"
             ),
