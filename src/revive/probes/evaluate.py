@@ -35,9 +35,9 @@ def evaluate_model(
 
     Args:
         loaded: The model.
-        tasks: Of `edits` (edit metrics), `generation` (what the model writes), `facts` (recall of every fact the lab ships as editable,
-            by its first template, by its other training templates, and by the ones it was never
-            trained on), `general` (the lab battery).
+        tasks: Of `edits` (edit metrics), `generation` (what the model writes), `facts` (recall of
+            every fact the lab ships as editable, by its first template, by its other training
+            templates, and by the ones it was never trained on), `general` (the lab battery).
         edits: For `edits` and `generation`.
         texts: Files whose perplexity is reported.
 
