@@ -193,6 +193,16 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
                 "revive.data.zsre:ZsRE", "zsRE question answering, MEND's form", "arXiv:2110.11309"
             ),
             "knowedit": _Builtin("revive.data.knowedit:KnowEdit", "KnowEdit", "arXiv:2401.01286"),
+            "mquake": _Builtin(
+                "revive.data.mquake:MQuAKE",
+                "MQuAKE, edits with multi-hop questions",
+                "arXiv:2305.14795",
+            ),
+            "wikibigedit": _Builtin(
+                "revive.data.wikibigedit:WikiBigEdit",
+                "WikiBigEdit, changes of Wikidata as questions",
+                "arXiv:2503.05683",
+            ),
             "csv": _Builtin("revive.data.csv_file:CsvFile", "a table with a header line"),
         },
         "probes": {
@@ -207,6 +217,11 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
                 "revive.probes.spectrum:SpectrumProbe",
                 "drift of norms and dominant subspaces of the edited weights",
                 _REVIVE,
+            ),
+            "generation": _Builtin(
+                "revive.probes.generation:GenerationProbe",
+                "fluency, consistency, repetition and freely generated answers",
+                "arXiv:2202.05262",
             ),
             "perplexity": _Builtin(
                 "revive.probes.perplexity:PerplexityProbe", "perplexity on held-out text"

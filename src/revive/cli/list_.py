@@ -1,5 +1,7 @@
 """`revive list`: what can be named in a spec."""
 
+import sys
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
 
@@ -7,6 +9,7 @@ import typer
 
 from revive import registry
 from revive.cli.output import print_json, print_table
+from revive.errors import SpecError
 
 
 class Group(StrEnum):
@@ -17,13 +20,25 @@ class Group(StrEnum):
     models = "models"
     datasets = "datasets"
     probes = "probes"
+    metrics = "metrics"
 
 
 def list_entries(
     group: Annotated[Group, typer.Argument(help="What to list.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the page of metrics in the documentation.")
+    ] = False,
 ) -> None:
-    """Show the editors, guards, model families, datasets or probes that a spec can name."""
+    """Show the editors, guards, model families, datasets or probes that a spec can name.
+
+    Or the metrics that probes report: what each means, its unit, and which way is better.
+    """
+    if group is Group.metrics:
+        _metrics(json=json, markdown=markdown)
+        return
+    if markdown:
+        raise SpecError(f"--markdown: only for metrics, not for {group.value}.")
     entries = registry.describe(group.value)
     if json:
         print_json(
@@ -35,3 +50,20 @@ def list_entries(
         return
     rows = [[e.name, e.summary, e.paper, e.origin] for e in entries]
     print_table(f"{group.value}", ["name", "what it does", "paper", "from"], rows)
+
+
+def _metrics(*, json: bool, markdown: bool) -> None:
+    from revive.metrics.page import BETTER, UNITS, page
+    from revive.metrics.table import METRICS
+
+    if markdown:
+        sys.stdout.write(page())
+    elif json:
+        print_json([asdict(m) for m in METRICS.values()])
+    else:
+        head = ["name", "what it means", "unit", "better", "source"]
+        rows = [
+            [m.name, m.definition, UNITS[m.unit], BETTER[m.direction], m.source]
+            for m in METRICS.values()
+        ]
+        print_table("metrics", head, rows)

@@ -25,9 +25,19 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
     Console().print(table)
 
 
-def print_metrics(title: str, metrics: Mapping[str, float]) -> None:
-    """Metrics as two columns on stdout."""
-    print_table(title, ["metric", "value"], [[k, f"{v:.4g}"] for k, v in metrics.items()])
+def print_metrics(
+    title: str,
+    metrics: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+) -> None:
+    """Metrics on stdout, with their intervals where there are any."""
+    known = intervals or {}
+    rows = [[k, f"{v:.4g}", *([_span(known.get(k))] if known else [])] for k, v in metrics.items()]
+    print_table(title, ["metric", "value", *(["95 % interval"] if known else [])], rows)
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
 
 
 def say(message: str, *, quiet: bool = False) -> None:

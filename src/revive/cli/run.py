@@ -1,7 +1,7 @@
 """`revive run` and `revive resume`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,5 +67,6 @@ def _finish(folder: Path, summary: dict[str, object], json: bool) -> None:
         return
     final = summary.get("final")
     if isinstance(final, dict):
-        print_metrics(f"{folder}: after {summary['edits']} edits", final)
+        unsure: Any = summary.get("intervals") or {}
+        print_metrics(f"{folder}: after {summary['edits']} edits", final, unsure.get("final"))
     say(f"run folder: {folder}; 'revive report {folder} --out report' makes a page.")

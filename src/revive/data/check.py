@@ -48,8 +48,11 @@ def _is_text(edit: Edit) -> bool:
     """JSON can spell halves of characters, which no tokenizer and no UTF-8 file takes."""
     neighbors = (text for n in edit.neighborhood for text in (n.prompt, n.target))
     known = (edit.prompt, edit.subject, edit.target_new, edit.target_true or "", edit.id)
+    asked = (text for q in edit.portability for text in (q.prompt, *q.answers))
+    chains = (text for hop in edit.multi_hop for text in (*hop.questions, *hop.answers))
+    free = (*edit.attribute_prompts, *edit.generation_prompts, *edit.references)
     try:
-        "".join((*known, *edit.paraphrases, *neighbors)).encode("utf-8")
+        "".join((*known, *edit.paraphrases, *neighbors, *asked, *chains, *free)).encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True

@@ -5,6 +5,7 @@ from typing import ClassVar, final
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, Neighbor
 from revive.data.fields import child, identifier, optional_text, text, texts
+from revive.data.questions import portability
 from revive.data.records import Record
 
 
@@ -15,8 +16,8 @@ class CounterFact(Dataset):
     name: ClassVar[str] = "counterfact"
 
     def matches(self, record: Record) -> bool:
-        """Records with a `requested_rewrite`."""
-        return "requested_rewrite" in record.fields
+        """Records with one `requested_rewrite`; MQuAKE has a list of them."""
+        return isinstance(record.fields.get("requested_rewrite"), dict)
 
     def convert(self, record: Record) -> Edit | None:
         """One case as an edit."""
@@ -35,12 +36,17 @@ class CounterFact(Dataset):
             paraphrases=texts(record, "paraphrase_prompts"),
             neighborhood=tuple(Neighbor(p, true) for p in prompts if true is not None),
             relation=optional_text(rewrite, "relation_id"),
+            attribute_prompts=texts(record, "attribute_prompts"),
+            generation_prompts=texts(record, "generation_prompts"),
         )
 
 
 @final
 class CounterFactFlat(Dataset):
-    """EasyEdit's `counterfact-*.json`: one rephrase prompt and one locality prompt per case."""
+    """EasyEdit's flat files: one rephrase prompt and one locality prompt per case.
+
+    Questions of portability are read in both of its spellings, see `data.questions`.
+    """
 
     name: ClassVar[str] = "counterfact-flat"
 
@@ -63,4 +69,5 @@ class CounterFactFlat(Dataset):
             id=identifier(record, "case_id"),
             paraphrases=texts(record, "rephrase_prompt"),
             neighborhood=(Neighbor(prompt, answer),) if prompt and answer else (),
+            portability=portability(record),
         )

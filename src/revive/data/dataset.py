@@ -1,7 +1,7 @@
 """What a dataset is: a way to turn records of a file into edits."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from revive.data.edits import Edit
@@ -30,6 +30,10 @@ class Dataset(ABC):
         """
         del limit, seed
         return read_records(path)
+
+    def parts(self, record: Record) -> Sequence[Record]:
+        """What is converted of a record, one edit each; itself unless a format packs several."""
+        return (record,)
 
     @abstractmethod
     def matches(self, record: Record) -> bool:

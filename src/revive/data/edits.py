@@ -12,6 +12,30 @@ class Neighbor:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt whose answer follows from an edit, with every wording of that answer."""
+
+    prompt: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MultiHop:
+    """Questions that put one chain of facts in different words.
+
+    Attributes:
+        questions: Wordings; the chain is known if one of them is answered.
+        answers: The answer and its aliases.
+        needs: Prompt and new answer of every edit that the chain rests on; until all of them are
+            in the model there is nothing to measure.
+    """
+
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    needs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """One fact to write into the model.
 
@@ -24,6 +48,11 @@ class Edit:
         paraphrases: Other prompts that must give `target_new`.
         neighborhood: Prompts about other subjects that must keep their answer.
         relation: Relation id, where known; only used for orders and reports.
+        attribute_prompts: Prompts about other subjects whose true answer is `target_new`.
+        portability: Questions whose answer changes with the edit.
+        multi_hop: Chains of facts that the edit is part of.
+        generation_prompts: Openings that the model continues freely.
+        references: Texts that such a continuation should resemble.
     """
 
     prompt: str
@@ -34,6 +63,11 @@ class Edit:
     paraphrases: tuple[str, ...] = ()
     neighborhood: tuple[Neighbor, ...] = field(default=())
     relation: str | None = None
+    attribute_prompts: tuple[str, ...] = ()
+    portability: tuple[Question, ...] = ()
+    multi_hop: tuple[MultiHop, ...] = ()
+    generation_prompts: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

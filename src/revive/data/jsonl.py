@@ -3,9 +3,10 @@
 from typing import ClassVar, final
 
 from revive.data.dataset import Dataset
-from revive.data.edits import Edit, Neighbor
+from revive.data.edits import Edit, MultiHop, Neighbor, Question
 from revive.data.fields import identifier, items, nested, optional_text, text, texts
 from revive.data.records import Record
+from revive.errors import SpecError
 
 KEYS = frozenset(
     {
@@ -17,13 +18,22 @@ KEYS = frozenset(
         "paraphrases",
         "neighborhood",
         "relation",
+        "attribute_prompts",
+        "portability",
+        "multi_hop",
+        "generation_prompts",
+        "references",
     }
 )
 
 
 @final
 class EditFile(Dataset):
-    """`prompt`, `subject` and `target_new`, and whatever is known besides."""
+    """`prompt`, `subject` and `target_new`, and whatever is known besides.
+
+    `portability` is a list of `{"prompt": ..., "answers": [...]}`, `multi_hop` one of
+    `{"questions": [...], "answers": [...]}`; the other fields are lists of texts.
+    """
 
     name: ClassVar[str] = "jsonl"
     keys: ClassVar[frozenset[str] | None] = KEYS
@@ -44,8 +54,32 @@ class EditFile(Dataset):
             paraphrases=texts(record, "paraphrases"),
             neighborhood=tuple(Neighbor(text(n, "prompt"), text(n, "target")) for n in neighbors),
             relation=optional_text(record, "relation"),
+            attribute_prompts=texts(record, "attribute_prompts"),
+            portability=tuple(
+                _question(record, q) for q in items(record.fields.get("portability"))
+            ),
+            multi_hop=tuple(_chain(record, c) for c in items(record.fields.get("multi_hop"))),
+            generation_prompts=texts(record, "generation_prompts"),
+            references=texts(record, "references"),
         )
 
 
 def _neighborhood(record: Record) -> object:
     return record.fields.get("neighborhood")
+
+
+def _question(record: Record, value: object) -> Question:
+    row = nested(record, value, "portability")
+    return Question(text(row, "prompt"), _some(row, "answers"))
+
+
+def _chain(record: Record, value: object) -> MultiHop:
+    row = nested(record, value, "multi_hop")
+    return MultiHop(_some(row, "questions"), _some(row, "answers"))
+
+
+def _some(row: Record, key: str) -> tuple[str, ...]:
+    found = texts(row, key)
+    if not found:
+        raise SpecError(f"{row.where}: {key} is missing or empty; name at least one.")
+    return found

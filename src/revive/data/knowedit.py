@@ -4,7 +4,8 @@ from typing import ClassVar, final
 
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, Neighbor
-from revive.data.fields import child, identifier, items, nested, optional_text, text, texts
+from revive.data.fields import child, identifier, optional_text, text, texts
+from revive.data.questions import portability, questions
 from revive.data.records import Record
 
 
@@ -13,9 +14,8 @@ class KnowEdit(Dataset):
     """Prompts with dictionaries of `portability` and `locality` questions.
 
     Every locality question becomes a neighbour with its first accepted answer. The aliased
-    subjects of `portability` become paraphrases where the new target is an accepted answer; its
-    reasoning questions have other answers and are left out. WikiBio names its fields `text`,
-    `concept` and `labels`.
+    subjects of `portability` become paraphrases too where the new target is an accepted answer.
+    WikiBio names its fields `text`, `concept` and `labels`.
     """
 
     name: ClassVar[str] = "knowedit"
@@ -33,8 +33,8 @@ class KnowEdit(Dataset):
         target = text(record, "labels" if biography else "target_new")
         if not target:
             return None
-        aliases = child(record, "portability").fields.get("Subject_Aliasing")
-        aliased = [q for q, answers in _questions(record, aliases) if target in answers]
+        aliases = questions(record, child(record, "portability").fields.get("Subject_Aliasing"))
+        aliased = [q.prompt for q in aliases if target in q.answers]
         truth = texts(record, "ground_truth")
         return Edit(
             prompt=text(record, "text" if biography else "prompt"),
@@ -45,26 +45,14 @@ class KnowEdit(Dataset):
             paraphrases=(*texts(record, "rephrase"), *texts(record, "rephrase_prompt"), *aliased),
             neighborhood=_neighborhood(record),
             relation=optional_text(record, "relation"),
+            portability=portability(record),
         )
 
 
 def _neighborhood(record: Record) -> tuple[Neighbor, ...]:
     locality = child(record, "locality")
     return tuple(
-        Neighbor(prompt, answers[0])
-        for questions in locality.fields.values()
-        for prompt, answers in _questions(locality, questions)
+        Neighbor(question.prompt, question.answers[0])
+        for group in locality.fields.values()
+        for question in questions(locality, group)
     )
-
-
-def _questions(record: Record, value: object) -> list[tuple[str, list[str]]]:
-    """Prompts with their accepted answers; those without any are left out."""
-    rows = [nested(record, row, "question") for row in items(value)]
-    found = [(text, _answers(row)) for row in rows for text in texts(row, "prompt")[:1]]
-    return [(prompt, answers) for prompt, answers in found if answers]
-
-
-def _answers(row: Record) -> list[str]:
-    """`ground_truth` is a text, a list of texts, or a list of lists of aliases."""
-    flat = [alias for entry in items(row.fields.get("ground_truth")) for alias in items(entry)]
-    return [alias.strip() for alias in flat if isinstance(alias, str) and alias.strip()]

@@ -25,7 +25,10 @@ OnConflict = Literal["error", "last"]
 _LOG = logging.getLogger(__name__)
 _LAB = "lab"
 # Most specific first: nearly every format has the edit file's fields.
-_DETECTABLE = ("csv", "counterfact", "zsre", "knowedit", "counterfact-flat", "jsonl")
+_DETECTABLE = (
+    *("csv", "counterfact", "mquake", "zsre", "wikibigedit", "knowedit", "counterfact-flat"),
+    "jsonl",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,11 @@ def load_edits(
 
 
 def fingerprint(edits: Sequence[Edit]) -> str:
-    """SHA-256 of edits in their order."""
+    """SHA-256 of edits in their order.
+
+    A run is refused when it changes, so it covers what it always did: the edits, paraphrases and
+    neighbours, not the questions that later versions read besides.
+    """
     digest = hashlib.sha256()
     for edit in edits:
         neighbors = [(n.prompt, n.target) for n in edit.neighborhood]
@@ -133,7 +140,7 @@ def _convert(dataset: Dataset, records: Iterable[Record]) -> tuple[list[Placed],
     placed: list[Placed] = []
     skipped: list[str] = []
     places: dict[str, str] = {}
-    for record in records:
+    for record in (part for whole in records for part in dataset.parts(whole)):
         edit = dataset.convert(record)
         if edit is None:
             skipped.append(record.where)
@@ -173,7 +180,7 @@ def _report(name: str, duplicates: int, conflicts: int, skipped: int) -> None:
     for count, what in (
         (duplicates, "repeated edits dropped"),
         (conflicts, "edits replaced by a later one for the same subject and prompt"),
-        (skipped, "records without a target skipped"),
+        (skipped, "records with nothing to write skipped"),
     ):
         if count:
             _LOG.warning("%s: %s: %d", name, what, count)

@@ -1,7 +1,7 @@
 """Edits that say the same thing twice, or two things of one prompt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from revive.data.edits import Edit
 from revive.errors import SpecError
@@ -79,6 +79,7 @@ def settle(placed: Sequence[Placed], *, limit: int | None, keep_last: bool) -> S
                 break
         elif earlier.edit.target_new == item.edit.target_new:
             duplicates.append(Repeat(item.edit.id, item.where, earlier.where))
+            kept[key] = _with_chains(earlier, item)
             continue
         else:
             conflicts.append(_conflict(earlier, item))
@@ -87,6 +88,13 @@ def settle(placed: Sequence[Placed], *, limit: int | None, keep_last: bool) -> S
     if conflicts and not keep_last:
         raise SpecError(_refusal(conflicts))
     return Settled(tuple(p.edit for p in kept.values()), tuple(duplicates), tuple(conflicts))
+
+
+def _with_chains(kept: Placed, repeat: Placed) -> Placed:
+    """The chains of facts that a repeat carries are about the edit that is kept."""
+    known = kept.edit.multi_hop
+    new = tuple(chain for chain in repeat.edit.multi_hop if chain not in known)
+    return replace(kept, edit=replace(kept.edit, multi_hop=(*known, *new))) if new else kept
 
 
 def _conflict(earlier: Placed, later: Placed) -> Conflict:

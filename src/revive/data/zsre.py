@@ -5,6 +5,7 @@ from typing import ClassVar, final
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, Neighbor
 from revive.data.fields import optional_text, text, texts
+from revive.data.questions import portability
 from revive.data.records import Record
 
 _PREFIX = "nq question: "
@@ -38,6 +39,7 @@ class ZsRE(Dataset):
             target_true=answers[0] if answers else None,
             paraphrases=texts(record, "rephrase"),
             neighborhood=(Neighbor(_question(loc), loc_answer),) if loc and loc_answer else (),
+            portability=portability(record),
         )
 
 

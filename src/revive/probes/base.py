@@ -1,5 +1,6 @@
 """What a probe is: something that measures the model as it stands."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,12 +38,16 @@ class Measurement:
         sample: Number of edits they were taken over, where that is a sample.
         retention: Success by age of the edits.
         sites: Plain data by parameter name, for whoever reads the journal.
+        intervals: 95 % interval of a metric, where one was computed.
     """
 
     metrics: Mapping[str, float]
     sample: int | None = None
     retention: Sequence[Mapping[str, float]] = field(default_factory=tuple)
     sites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    intervals: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
 
 
 class Probe(ABC):
@@ -54,3 +59,20 @@ class Probe(ABC):
     @abstractmethod
     def measure(self, context: ProbeContext) -> Measurement:
         """Measure. Must not change the model, nor any global random state."""
+
+    def depends_on(self, context: ProbeContext) -> Mapping[str, Any] | None:
+        """What a measurement depends on besides the model and its tokenizer, as plain data.
+
+        A model that is measured again under the same conditions need not be: what the unedited
+        model measured is kept between runs. None, the default: it is always measured.
+        """
+        del context
+        return None
+
+
+def edits_digest(edits: Sequence[Edit]) -> str:
+    """SHA-256 of everything that edits hold, in their order."""
+    digest = hashlib.sha256()
+    for edit in edits:
+        digest.update(repr(edit).encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()

@@ -2,13 +2,16 @@
 
 Protocol: CounterFact (ROME, arXiv 2202.05262, section 3.4). Per-token mean NLL of the new and the
 true target after each prompt. Efficacy and paraphrase: share with NLL(new) < NLL(true);
-neighbourhood: share with NLL(true) < NLL(new); score: their harmonic mean. Greedy exact match is
-reported beside each under its own name: likelihood comparisons flatter.
+neighbourhood: share with NLL(true) < NLL(new); score: their harmonic mean. On attribute prompts,
+whose true answer is the new target, the share with NLL(new) < NLL(true) is told as it is: it falls
+where that knowledge is lost and grows where the new target leaks everywhere. Greedy exact match
+(`_exact`) and the share of target tokens that are first choices (`_tokens`, zsRE's measure) are
+reported under their own names: likelihood comparisons flatter, and token shares do, too.
 """
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -16,86 +19,98 @@ import torch
 from torch import Tensor
 
 from revive.data.edits import Edit
-from revive.probes.base import Measurement, Probe, ProbeContext
-from revive.probes.scoring import score_targets
+from revive.probes.base import Measurement, Probe, ProbeContext, edits_digest
+from revive.probes.edit_scores import EditScores, shares
+from revive.probes.scoring import TargetScores, score_targets
 
 
 @dataclass(frozen=True)
-class EditScores:
-    """Scores of n edits; every tensor is `[n]`, NaN where an edit has no such prompt.
+class _Pair:
+    """A prompt with the new and the true target: places of their scores, -1 for none."""
 
-    Attributes:
-        efficacy: 1 where the new target beats the true one on the edit's prompt.
-        exact: 1 where the new target is the greedy continuation.
-        paraphrase: Share of paraphrases where the new target wins.
-        paraphrase_exact: Share of paraphrases with the new target as greedy continuation.
-        neighborhood: Share of neighbours whose own answer beats the new target.
-        neighborhood_exact: Share of neighbours whose own answer is the greedy continuation.
+    new: int
+    true: int
+
+
+def score_edits(
+    model: Any, tokenizer: Any, edits: Sequence[Edit], made: Sequence[Edit] | None = None
+) -> EditScores:
+    """Score every prompt of every edit in one batched sweep.
+
+    Args:
+        model: Causal language model.
+        tokenizer: Its tokenizer.
+        edits: What is scored.
+        made: All edits that are in the model, if `edits` is a part of them; a chain of facts counts
+            once all edits that it rests on are there.
     """
+    asked = _Asked()
+    there = {(e.text, e.target_new) for e in (edits if made is None else made)}
+    chains = [[c for c in e.multi_hop if there.issuperset(c.needs)] for e in edits]
+    own = [[asked.pair(e.text, e.target_new, e.target_true)] for e in edits]
+    paraphrases = [
+        [asked.pair(p, e.target_new, e.target_true) for p in e.paraphrases] for e in edits
+    ]
+    neighbors = [
+        [asked.pair(n.prompt, e.target_new, n.target) for n in e.neighborhood] for e in edits
+    ]
+    attributes = [
+        [asked.pair(p, e.target_new, e.target_true) for p in e.attribute_prompts] for e in edits
+    ]
+    ported = [[asked.each((q.prompt,), q.answers) for q in e.portability] for e in edits]
+    hops = [[asked.each(c.questions, c.answers) for c in found] for found in chains]
+    scores = asked.score(model, tokenizer)
+    nll, exact = scores.nll.double().tolist(), scores.exact.double().tolist()
+    accuracy = scores.accuracy.double().tolist()
 
-    efficacy: Tensor
-    exact: Tensor
-    paraphrase: Tensor
-    paraphrase_exact: Tensor
-    neighborhood: Tensor
-    neighborhood_exact: Tensor
+    def new_wins(pair: _Pair) -> float:
+        return float(nll[pair.new] < nll[pair.true]) if pair.true >= 0 else float("nan")
 
-    def metrics(self) -> dict[str, float]:
-        """Means over edits, and the harmonic mean of the three likelihood metrics."""
-        values = {
-            "efficacy": _mean(self.efficacy),
-            "efficacy_exact": _mean(self.exact),
-            "paraphrase": _mean(self.paraphrase),
-            "paraphrase_exact": _mean(self.paraphrase_exact),
-            "neighborhood": _mean(self.neighborhood),
-            "neighborhood_exact": _mean(self.neighborhood_exact),
-        }
-        present = {k: v for k, v in values.items() if v == v}
-        parts = [present.get(k) for k in ("efficacy", "paraphrase", "neighborhood")]
-        if all(p is not None for p in parts):
-            present["score"] = harmonic_mean([p for p in parts if p is not None])
-        return present
+    def true_wins(pair: _Pair) -> float:
+        return float(nll[pair.true] < nll[pair.new])
 
-
-def harmonic_mean(values: Sequence[float]) -> float:
-    """Harmonic mean of non-negative values; 0 if any is 0."""
-    if min(values) <= 0:
-        return 0.0
-    return len(values) / sum(1 / v for v in values)
-
-
-def score_edits(model: Any, tokenizer: Any, edits: Sequence[Edit]) -> EditScores:
-    """Score every prompt of every edit in one batched sweep."""
-    requests: list[tuple[str, str]] = []
-    places: dict[tuple[str, str], int] = {}
-
-    def ask(prompt: str, target: str) -> int:
-        key = (prompt, target)
-        if key not in places:
-            places[key] = len(requests)
-            requests.append(key)
-        return places[key]
-
-    def both(prompt: str, new: str, true: str | None) -> tuple[int, int]:
-        return ask(prompt, new), ask(prompt, true) if true else -1
-
-    own = [both(e.text, e.target_new, e.target_true) for e in edits]
-    paraphrases = [[both(p, e.target_new, e.target_true) for p in e.paraphrases] for e in edits]
-    neighbors = [[both(n.prompt, e.target_new, n.target) for n in e.neighborhood] for e in edits]
-    scores = score_targets(model, tokenizer, [p for p, _ in requests], [t for _, t in requests])
-    nll, exact = scores.nll.double().cpu().tolist(), scores.exact.cpu().tolist()
-
-    def new_wins(pair: tuple[int, int]) -> float:
-        return float(nll[pair[0]] < nll[pair[1]]) if pair[1] >= 0 else float("nan")
+    def best(values: Sequence[float]) -> Callable[[Sequence[int]], float]:
+        return lambda places: max(values[place] for place in places)
 
     return EditScores(
-        efficacy=_column([new_wins(p) for p in own]),
-        exact=_column([float(exact[p[0]]) for p in own]),
-        paraphrase=_column([_share([new_wins(p) for p in ps]) for ps in paraphrases]),
-        paraphrase_exact=_column([_share([float(exact[p[0]]) for p in ps]) for ps in paraphrases]),
-        neighborhood=_column([_share([float(nll[t] < nll[n]) for n, t in ps]) for ps in neighbors]),
-        neighborhood_exact=_column([_share([float(exact[t]) for _, t in ps]) for ps in neighbors]),
+        {
+            "efficacy": shares(own, new_wins),
+            "efficacy_exact": shares(own, lambda p: exact[p.new]),
+            "efficacy_tokens": shares(own, lambda p: accuracy[p.new]),
+            "paraphrase": shares(paraphrases, new_wins),
+            "paraphrase_exact": shares(paraphrases, lambda p: exact[p.new]),
+            "paraphrase_tokens": shares(paraphrases, lambda p: accuracy[p.new]),
+            "neighborhood": shares(neighbors, true_wins),
+            "neighborhood_exact": shares(neighbors, lambda p: exact[p.true]),
+            "neighborhood_tokens": shares(neighbors, lambda p: accuracy[p.true]),
+            "attribute": shares(attributes, new_wins),
+            "attribute_exact": shares(attributes, lambda p: exact[p.new]),
+            "portability_exact": shares(ported, best(exact)),
+            "portability_tokens": shares(ported, best(accuracy)),
+            "multi_hop_exact": shares(hops, best(exact)),
+        }
     )
+
+
+class _Asked:
+    """Prompts with targets, each pair of them once."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str], int] = {}
+
+    def pair(self, prompt: str, new: str, true: str | None) -> _Pair:
+        return _Pair(self._ask(prompt, new), self._ask(prompt, true) if true else -1)
+
+    def each(self, prompts: Sequence[str], targets: Sequence[str]) -> list[int]:
+        """Places of every prompt with every target."""
+        return [self._ask(prompt, target) for prompt in prompts for target in targets]
+
+    def score(self, model: Any, tokenizer: Any) -> TargetScores:
+        prompts, targets = ([key[part] for key in self._places] for part in range(2))
+        return score_targets(model, tokenizer, prompts, targets)
+
+    def _ask(self, prompt: str, target: str) -> int:
+        return self._places.setdefault((prompt, target), len(self._places))
 
 
 @final
@@ -124,8 +139,27 @@ class EditsProbe(Probe):
         if self.sample is not None and self.sample < count:
             rng = random.Random(f"{context.seed}:{count}")
             chosen = sorted(rng.sample(chosen, self.sample))
-        scores = score_edits(context.model, context.tokenizer, [context.edits[i] for i in chosen])
-        return Measurement(scores.metrics(), len(chosen), self._retention(chosen, count, scores))
+        scores = score_edits(
+            context.model,
+            context.tokenizer,
+            [context.edits[i] for i in chosen],
+            made=context.edits,
+        )
+        return Measurement(
+            scores.metrics(),
+            len(chosen),
+            self._retention(chosen, count, scores),
+            intervals=scores.intervals(context.seed),
+        )
+
+    def depends_on(self, context: ProbeContext) -> Mapping[str, Any]:
+        """The edits, the seed, and how they are sampled."""
+        return {
+            "edits": edits_digest(context.edits),
+            "seed": context.seed,
+            "sample": self.sample,
+            "age_bins": self.age_bins,
+        }
 
     def _retention(
         self, chosen: Sequence[int], count: int, scores: EditScores
@@ -146,15 +180,6 @@ class EditsProbe(Probe):
                     }
                 )
         return rows
-
-
-def _column(values: Sequence[float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def _share(values: Sequence[float]) -> float:
-    known = [v for v in values if v == v]
-    return sum(known) / len(known) if known else float("nan")
 
 
 def _mean(values: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Measure a model outside a run: what `revive evaluate` prints."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from revive.data.edits import Edit
@@ -8,40 +9,62 @@ from revive.errors import SpecError
 from revive.lab import battery, facts
 from revive.lab.facts import state
 from revive.models.loading import LoadedModel
+from revive.probes.edit_scores import EditScores
 from revive.probes.edits import score_edits
+from revive.probes.generation import GenerationSettings, score_generation
 from revive.probes.scoring import perplexity, score_targets
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        metrics: By name.
+        intervals: 95 % interval by name, of metrics of edits.
+    """
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
 
 
 def evaluate_model(
     loaded: LoadedModel, tasks: Sequence[str], edits: Sequence[Edit], texts: Sequence[Path]
-) -> dict[str, float]:
+) -> Evaluation:
     """Run the named tasks.
 
     Args:
         loaded: The model.
-        tasks: Of `edits` (edit metrics), `facts` (recall of every fact the lab ships as editable,
-            by its first template, by its other training templates, and by the ones it was never
-            trained on), `general` (the lab battery).
-        edits: For `edits`.
+        tasks: Of `edits` (edit metrics), `generation` (what the model writes), `facts` (recall of
+            every fact the lab ships as editable, by its first template, by its other training
+            templates, and by the ones it was never trained on), `general` (the lab battery).
+        edits: For `edits` and `generation`.
         texts: Files whose perplexity is reported.
 
     Raises:
         SpecError: A text cannot be read.
     """
     metrics: dict[str, float] = {}
+    scored: list[EditScores] = []
     if "facts" in tasks:
         metrics.update(fact_metrics(loaded))
     if "general" in tasks:
         metrics.update(battery.measure(loaded.model, loaded.tokenizer))
     if "edits" in tasks:
-        metrics.update(score_edits(loaded.model, loaded.tokenizer, edits).metrics())
+        scored.append(score_edits(loaded.model, loaded.tokenizer, edits))
+    if "generation" in tasks:
+        scored.append(score_generation(loaded.model, loaded.tokenizer, edits, GenerationSettings()))
+    intervals: dict[str, tuple[float, float]] = {}
+    for scores in scored:
+        metrics.update(scores.metrics())
+        intervals.update(scores.intervals())
     for path in texts:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"--text: cannot read {path}: {error}") from error
         metrics[f"perplexity_{path.stem}"] = perplexity(loaded.model, loaded.tokenizer, text)
-    return metrics
+    return Evaluation(metrics, intervals)
 
 
 def fact_metrics(loaded: LoadedModel) -> dict[str, float]:

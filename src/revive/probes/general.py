@@ -1,6 +1,7 @@
 """General ability on the lab battery: nothing in it is about edited facts."""
 
-from typing import ClassVar, final
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
 
 from revive.lab import battery
 from revive.probes.base import Measurement, Probe, ProbeContext
@@ -30,3 +31,8 @@ class GeneralProbe(Probe):
                 copies=self.copies,
             )
         )
+
+    def depends_on(self, context: ProbeContext) -> Mapping[str, Any]:
+        """The numbers of items."""
+        del context
+        return {"facts": self.facts, "pairs": self.pairs, "copies": self.copies}

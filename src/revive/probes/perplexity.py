@@ -1,7 +1,9 @@
 """Perplexity on a text file."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from revive.errors import SpecError
 from revive.probes.base import Measurement, Probe, ProbeContext
@@ -34,3 +36,8 @@ class PerplexityProbe(Probe):
     def measure(self, context: ProbeContext) -> Measurement:
         """Measure with the current model."""
         return Measurement({self._metric: perplexity(context.model, context.tokenizer, self._text)})
+
+    def depends_on(self, context: ProbeContext) -> Mapping[str, Any]:
+        """The text."""
+        del context
+        return {"metric": self._metric, "text": hashlib.sha256(self._text.encode()).hexdigest()}

@@ -1,21 +1,18 @@
 """Log-probabilities of given tokens under any Hugging Face causal language model.
 
-Sequences are sorted by length, padded on the right and run in batches of bounded size. Under a
-causal mask right padding cannot reach a scored position, so batch composition does not matter
-beyond rounding.
+How sequences are batched is `probes.token_scores`; it does not matter beyond rounding.
 """
 
-import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from revive.models.runner import context_length
+from revive.probes.token_scores import score_tokens
 
 _DEFAULT_WINDOW = 512  # tokens
 
@@ -26,19 +23,14 @@ class TargetScores:
 
     Attributes:
         nll: [n] mean negative log-likelihood per target token, in nats, float32.
-        exact: [n] whether every target token is the model's first choice given the ones before.
+        exact: [n] whether every target token is the model's first choice given the ones before,
+            which is to say that greedy generation would begin with them.
+        accuracy: [n] share of the target tokens that are, float32.
     """
 
     nll: Tensor
     exact: Tensor
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Per-token results of one sequence, from its first scored token on."""
-
-    nll: Tensor
-    hit: Tensor
+    accuracy: Tensor
 
 
 def score_targets(
@@ -70,9 +62,11 @@ def score_targets(
             "per prompt"
         )
     if not prompts:
-        return TargetScores(torch.zeros(0), torch.zeros(0, dtype=torch.bool))
+        return TargetScores(torch.zeros(0), torch.zeros(0, dtype=torch.bool), torch.zeros(0))
     whole = [f"{p.rstrip()} {t.strip()}" for p, t in zip(prompts, targets, strict=True)]
-    starts = [len(ids) for ids in _encode(tokenizer, [prompt.rstrip() for prompt in prompts])]
+    distinct = list(dict.fromkeys(prompt.rstrip() for prompt in prompts))
+    lengths = {p: len(ids) for p, ids in zip(distinct, _encode(tokenizer, distinct), strict=True)}
+    starts = [lengths[prompt.rstrip()] for prompt in prompts]
     sequences = _encode(tokenizer, whole)
     room = context_length(model)
     for prompt, target, start, ids in zip(prompts, targets, starts, sequences, strict=True):
@@ -84,10 +78,11 @@ def score_targets(
     if room is not None:
         starts = [max(1, s - max(0, len(i) - room)) for s, i in zip(starts, sequences, strict=True)]
         sequences = [ids[-room:] for ids in sequences]
-    scored = _score(model, sequences, starts, max_tokens_per_batch)
+    scored = score_tokens(model, sequences, starts, max_tokens_per_batch)
     return TargetScores(
         nll=torch.stack([item.nll.mean() for item in scored]),
         exact=torch.stack([item.hit.all() for item in scored]),
+        accuracy=torch.stack([item.hit.float().mean() for item in scored]),
     )
 
 
@@ -137,7 +132,7 @@ def perplexity(
         sequences.append([*start, *ids[begin:end]])
         firsts.append(max(1, len(start) + done - begin))
         done = end
-    scored = _score(model, sequences, firsts, max_tokens_per_batch)
+    scored = score_tokens(model, sequences, firsts, max_tokens_per_batch)
     return math.exp(torch.cat([item.nll for item in scored]).double().mean().item())
 
 
@@ -163,7 +158,7 @@ def pair_accuracy(
     sequences = [
         [*start, *ids] for ids in _encode(tokenizer, [*good, *bad], add_special_tokens=False)
     ]
-    scored = _score(model, sequences, [1] * len(sequences), max_tokens_per_batch)
+    scored = score_tokens(model, sequences, [1] * len(sequences), max_tokens_per_batch)
     totals = torch.stack([item.nll.sum() for item in scored])
     return (totals[: len(good)] < totals[len(good) :]).double().mean().item()
 
@@ -185,75 +180,3 @@ def _start_token(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def _default_window(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> int:
     positions = context_length(model) or _DEFAULT_WINDOW
     return int(min(_DEFAULT_WINDOW, positions, tokenizer.model_max_length))
-
-
-def _score(
-    model: nn.Module, sequences: Sequence[Sequence[int]], starts: Sequence[int], budget: int
-) -> list[_Scored]:
-    """Score `sequence[start:]` for every sequence; start is at least 1.
-
-    A sequence's last token is predicted but never read, so sequences that differ there alone,
-    such as one prompt with two one-token targets, share a forward pass.
-    """
-    sharing: dict[tuple[int, ...], list[int]] = {}
-    for index, sequence in enumerate(sequences):
-        sharing.setdefault(tuple(sequence[:-1]), []).append(index)
-    inputs = list(sharing)
-    results: list[_Scored | None] = [None] * len(sequences)
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in _batches(inputs, budget):
-                rows = [inputs[number] for number in batch]
-                members = [sharing[row] for row in rows]
-                first = min(starts[index] for group in members for index in group) - 1
-                for group, logits in zip(members, _logits(model, rows, first), strict=True):
-                    for index in group:
-                        start = starts[index]
-                        tokens = torch.tensor(sequences[index][start:], device=logits.device)
-                        results[index] = _read(logits[start - 1 - first :], tokens)
-    finally:
-        model.train(training)
-    return [item for item in results if item is not None]
-
-
-def _batches(sequences: Sequence[Sequence[int]], budget: int) -> Iterator[list[int]]:
-    """Indices in order of length, cut so that no padded batch exceeds the budget."""
-    batch: list[int] = []
-    for index in sorted(range(len(sequences)), key=lambda item: len(sequences[item])):
-        if batch and (len(batch) + 1) * len(sequences[index]) > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
-
-
-def _logits(model: nn.Module, rows: Sequence[Sequence[int]], first: int) -> Iterator[Tensor]:
-    """Logits of each row from position `first` to its end, `[length - first, vocabulary]`."""
-    lengths = [len(row) for row in rows]
-    longest = max(lengths)
-    device = next(model.parameters()).device
-    # The padded id is masked and never scored, so any valid id serves.
-    padded = [[*row, *([row[0]] * (longest - len(row)))] for row in rows]
-    ids = torch.tensor(padded, device=device)
-    places = torch.arange(longest, device=device).expand(len(rows), longest)
-    mask = (places < torch.tensor(lengths, device=device)[:, None]).long()
-    accepted = inspect.signature(model.forward).parameters
-    extra: dict[str, Any] = {}
-    if "position_ids" in accepted:
-        extra["position_ids"] = places.contiguous()
-    skipped = 0
-    if "logits_to_keep" in accepted:
-        skipped = first
-        extra["logits_to_keep"] = longest - skipped
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False, **extra).logits
-    for row, length in enumerate(lengths):
-        yield logits[row, first - skipped : length - skipped]
-
-
-def _read(logits: Tensor, tokens: Tensor) -> _Scored:
-    wanted = logits.float()
-    chosen = wanted.log_softmax(-1).gather(1, tokens[:, None]).squeeze(1)
-    return _Scored((-chosen).cpu(), (wanted.argmax(-1) == tokens).cpu())

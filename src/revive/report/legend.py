@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
+from revive.metrics.metric import OURS
+from revive.metrics.page import UNITS
 from revive.report.load import RunRecord
 from revive.report.metrics import Metric
 from revive.report.palette import INK, THEMED, Style, fill, style
@@ -63,12 +65,13 @@ def parts_legend(titles: Sequence[str]) -> str:
 
 
 def metrics_legend(metrics: Sequence[Metric]) -> str:
-    """Name, meaning, unit and better direction of each metric."""
+    """Name, meaning, unit, better direction and source of each metric."""
     better = {"higher": "higher is better", "lower": "lower is better", "none": ""}
     entries: list[str] = []
     for m in metrics:
-        unit = {"none": "", "s": "seconds", "share": "share, 0 to 1"}.get(m.unit, m.unit)
-        notes = ", ".join(n for n in (unit, better[m.direction]) if n)
+        unit = "" if m.unit == "none" else UNITS[m.unit]
+        source = "" if m.source == OURS else f"after {m.source}"
+        notes = ", ".join(n for n in (unit, better[m.direction], source) if n)
         entries.append(
             f"<dt>{escape(m.title)} <code>{escape(m.name)}</code></dt>"
             f"<dd>{escape(m.definition)}{f' <i>{notes}.</i>' if notes else ''}</dd>"

@@ -27,7 +27,16 @@ _NEEDED: dict[str, tuple[tuple[str, type], ...]] = {
     "measure": (("edits", int), ("metrics", dict)),
 }
 # Below these keys every text is the name of a number; elsewhere "NaN" may be somebody's subject.
-_NUMERIC = ("metrics", "notes", "seconds", "sites", "retention", "calibration", "values")
+_NUMERIC = (
+    "metrics",
+    "notes",
+    "seconds",
+    "sites",
+    "retention",
+    "calibration",
+    "values",
+    "intervals",
+)
 
 
 class Journal:

@@ -24,6 +24,7 @@ from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment
 from revive.runs.journal import Event, Journal
+from revive.runs.measurements import MeasurementCache
 from revive.runs.observe import Observer
 from revive.runs.replay import restore
 from revive.runs.schema import RunSpec
@@ -127,6 +128,9 @@ class _Run:
             # lambda was calibrated: what is stored is what was used.
             folder.write_spec(dump_spec(self.spec))
         self.probes = [(p.every, _probe(p)) for p in self.spec.probes]
+        self.before = MeasurementCache(
+            cache_folder() / "measurements", loaded, self.spec.model.precision
+        )
 
     def announce(self, edits: LoadedEdits) -> None:
         """Record what the run begins with."""
@@ -220,12 +224,14 @@ class _Run:
         sample: int | None = None
         retention: list[dict[str, float]] = []
         sites: dict[str, dict[str, Any]] = {}
+        intervals: dict[str, list[float]] = {}
         started = time.perf_counter()
         for probe in due:
             self.observer.phase(f"measuring {probe.name}", 0, 0)
             with products(self.spec.model.precision):
-                taken = probe.measure(context)
+                taken = probe.measure(context) if step else self.before.measure(probe, context)
             metrics.update(taken.metrics)
+            intervals.update({k: list(v) for k, v in taken.intervals.items()})
             sample = taken.sample if taken.sample is not None else sample
             retention.extend(dict(row) for row in taken.retention)
             for key, values in taken.sites.items():
@@ -240,6 +246,7 @@ class _Run:
             retention=retention if step else [],
             seconds=time.perf_counter() - started,
             **({"sites": sites} if sites else {}),
+            **({"intervals": intervals} if intervals else {}),
         )
         self.observer.measured(self._edits_after(step), metrics)
 

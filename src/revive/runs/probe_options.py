@@ -45,11 +45,26 @@ class PerplexityOptions(_Options):
     characters: _Count = 200_000
 
 
+class GenerationOptions(_Options):
+    """`generation`: on how many edits, how long and from how many prompts each.
+
+    `corpus` is a text file whose paragraphs give the TF-IDF weights of `consistency`.
+    """
+
+    sample: _Count | None = 100
+    length: Annotated[int, Field(ge=4)] = 100
+    top_k: _Count = 5
+    prompts: _Count = 10
+    rows: _Count = 32
+    corpus: str | None = None
+
+
 PROBE_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "edits": EditsOptions,
         "general": GeneralOptions,
         "spectrum": SpectrumOptions,
         "perplexity": PerplexityOptions,
+        "generation": GenerationOptions,
     }
 )

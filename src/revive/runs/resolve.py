@@ -151,6 +151,8 @@ def _probe(probe: ProbeSpec) -> ProbeSpec:
     settings = probe_settings(probe)
     if probe.name == "perplexity":
         settings["text"] = _file("probes.perplexity.text", settings["text"])
+    if probe.name == "generation" and settings["corpus"] is not None:
+        settings["corpus"] = _file("probes.generation.corpus", settings["corpus"])
     return ProbeSpec(name=probe.name, every=probe.every, **settings)
 
 

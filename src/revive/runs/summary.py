@@ -7,6 +7,9 @@ from revive.runs.schema import RunSpec
 
 SCHEMA = 1
 
+NO_METRIC = ("edits", "sample", "intervals")
+"""Keys of a row of the curve that are not metrics."""
+
 
 def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The summary of a run's journal; batches that were rolled back do not count."""
@@ -14,6 +17,7 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     made = [e for e in counted if e["event"] == "batch"]
     curve: dict[int, dict[str, Any]] = {}
     unedited: dict[str, float] = {}
+    unsure: dict[str, Any] = {}
     retention: list[Any] = []
     probing = 0.0
     for event in counted:
@@ -22,9 +26,12 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
         probing += event.get("seconds", 0.0)
         if event["step"] == 0:
             unedited.update(event["metrics"])
+            unsure.update(event.get("intervals") or {})
             continue
         row = curve.setdefault(event["edits"], {"edits": event["edits"]})
         row.update(event["metrics"])
+        if event.get("intervals"):
+            row.setdefault("intervals", {}).update(event["intervals"])
         if event.get("sample") is not None:
             row["sample"] = event["sample"]
         retention = event.get("retention") or retention
@@ -35,8 +42,10 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     seconds["probe"] = probing
     rows = [curve[n] for n in sorted(curve)]
     final: dict[str, float] = {}
+    spread: dict[str, Any] = {}
     for row in rows:
-        final.update({k: v for k, v in row.items() if k not in ("edits", "sample")})
+        final.update({k: v for k, v in row.items() if k not in NO_METRIC})
+        spread.update(row.get("intervals", {}))
     peaks = [e["peak_memory_bytes"] for e in events if e["event"] == "finish"]
     summary: dict[str, Any] = {
         "schema": SCHEMA,
@@ -49,6 +58,7 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
         "failed": sum(len(e["failed"]) for e in made),
         "final": final,
         "unedited": unedited,
+        "intervals": {"final": spread, "unedited": unsure},
         "curve": rows,
         "retention": retention,
         "seconds": {"total": sum(seconds.values()), **seconds},

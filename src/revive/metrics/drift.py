@@ -1,15 +1,44 @@
-"""The metrics that the `spectrum` probe adds with `detail`: means over the edited sites."""
+"""How far the edited weights have moved: the `spectrum` probe, alone and with `detail`."""
 
-from revive.report.metric import Direction, Metric, Unit
+from revive.metrics.metric import Direction, Metric, Unit
+
+_REVIVE = "arXiv:2601.11042, which does not publish its own definition"
 
 
 def _drift(
     name: str, title: str, definition: str, unit: Unit = "share", direction: Direction = "none"
 ) -> Metric:
-    return Metric(name, title, f"{definition} Mean over the sites.", unit, direction)
+    return Metric(name, title, f"{definition} Mean over the sites.", unit, direction, _REVIVE)
 
 
 DRIFT = (
+    Metric(
+        "weight_norm_ratio",
+        "Weight norm",
+        "Frobenius norm of an edited weight over that of the original, mean over the sites.",
+        "ratio",
+        "lower",
+        "arXiv:2601.11042",
+    ),
+    Metric(
+        "subspace_overlap",
+        "Subspace overlap",
+        "Share of the original dominant singular directions that the current dominant ones span "
+        "(projector overlap, mean of left and right and over the sites); 1 is unchanged.",
+        "share",
+        "higher",
+        _REVIVE,
+    ),
+    Metric(
+        "tail_ratio",
+        "Tail over head",
+        "Spectral norm of the part outside the protected directions over the smallest protected "
+        "singular value, at the worst site; above 1, directions made by edits outrank original "
+        "ones.",
+        "ratio",
+        "lower",
+        "ours",
+    ),
     _drift(
         "overlap_left",
         "Overlap, outputs",

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+OURS = "ours"
+
 Direction = Literal["higher", "lower", "none"]
 Unit = Literal["share", "ratio", "points", "s", "count", "none"]
 
@@ -13,11 +15,12 @@ class Metric:
     """One measured quantity.
 
     Attributes:
-        name: Key in `summary.json`.
+        name: Key in `summary.json`; with `*` it stands for every key of that form.
         title: Name for people, short enough for a table head.
         definition: One sentence without the name.
         unit: `share` lies in [0, 1]; `ratio` is relative to the unedited model or weight.
         direction: Which way is better.
+        source: Where the definition comes from.
         proportion: Whether it is a share of edits, so that a binomial interval applies.
     """
 
@@ -26,6 +29,7 @@ class Metric:
     definition: str
     unit: Unit
     direction: Direction
+    source: str
     proportion: bool = False
 
     @property
