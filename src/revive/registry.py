@@ -175,6 +175,11 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
             "phi": _Builtin("revive.models.families.phi:FAMILY", "Phi 1 and 2"),
             "starcoder2": _Builtin("revive.models.families.starcoder2:FAMILY", "StarCoder2"),
             "cohere": _Builtin("revive.models.families.cohere:FAMILY", "Command R"),
+            "gemma2": _Builtin("revive.models.families.gemma2:FAMILY", "Gemma 2 and 3 (text)"),
+            "olmo2": _Builtin("revive.models.families.olmo2:FAMILY", "OLMo 2 and 3"),
+            "glm4": _Builtin("revive.models.families.glm4:FAMILY", "GLM-4"),
+            "granite": _Builtin("revive.models.families.granite:FAMILY", "Granite"),
+            "bloom": _Builtin("revive.models.families.bloom:FAMILY", "Bloom"),
         },
         "datasets": {
             "lab": _Builtin("revive.data.lab:LabStream", "edits of facts the lab model knows"),

@@ -1,20 +1,29 @@
 """Every family: targets are solved on the model's own loss, and an edit succeeds."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from matrix import engine
 from tiny import BUILDERS, byte_tokenizer, tiny_model
 
 from revive.data.edits import Edit
+from revive.editors.keys import KeySweep
 from revive.editors.rows import encode_edit
+from revive.editors.target_problem import TargetProblem
 from revive.editors.target_settings import TargetSettings
 from revive.editors.targets import solve_targets
+from revive.models.entry import Normed
 from revive.models.family import family_of
-from revive.models.runner import BlockRunner
+from revive.models.runner import BlockRunner, hidden_of
 
 FAMILIES = sorted(BUILDERS)
-# GPT-J computes attention in fp32 whatever the model's dtype.
-TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | {"gptj": 1e-6}
+# These compute attention, or parts of it, in fp32 whatever the model's dtype.
+TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | dict.fromkeys(("gptj", "gemma2", "bloom"), 1e-6)
+# Norms in fp32 make the length of a shift, and the shifted state, that uncertain.
+_CASTS = dict.fromkeys(FAMILIES, 0.0) | dict.fromkeys(
+    ("gemma2", "gemma3", "glm4", "olmo2", "olmo3", "granite"), 1e-6
+)
 EDITS = (
     Edit(id="a", prompt="Ada lives in", subject="Ada", target_new="Rome"),
     Edit(id="b", prompt="They say that Boris sings", subject="Boris", target_new="well"),
@@ -37,6 +46,113 @@ def own_loss(model, row):
     """What the whole model loses on a row's target."""
     log_p = model(input_ids=torch.tensor([row.input_ids])).logits[0].log_softmax(-1)
     return -log_p[torch.tensor(row.positions), torch.tensor(row.labels)].mean()
+
+
+@contextmanager
+def site_put_through(model, change):
+    """The edited projection of block 1 puts out `change(y)`, `[length, d]` in and out."""
+    site = family_of(model).site(model, 1)
+
+    def hook(_module, _args, output):
+        return change(output.reshape(-1, 32).clone()).reshape(output.shape)
+
+    handle = model.get_submodule(site.module).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def at_lookup(model, row, change=lambda y: y):
+    """What the projection and its block put out at a row's lookup."""
+    seen = []
+
+    def keep(y):
+        seen.append(y[row.lookup])
+        return change(y)
+
+    runner = BlockRunner(model, family_of(model))
+    ids = torch.tensor([row.input_ids])
+    with site_put_through(model, keep), torch.no_grad():
+        hidden = runner.embed_through(ids, torch.ones_like(ids), 1).hidden
+    return seen[-1], hidden[0, row.lookup]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_loss_of_a_shift_is_that_of_a_model_whose_projection_is_shifted(name):
+    """Whatever lies between the projection and the stream: norms, scales, or nothing."""
+    model = tiny_model(name)
+    rows = [encode_edit(byte_tokenizer(), edit, ("It rains",)) for edit in EDITS]
+    settings = TargetSettings(layer=1, steps=1, lr=0.1, weight_decay=0.0, kl_factor=0.0, clamp=4.0)
+    problem = TargetProblem(BlockRunner(model, family_of(model)), rows, settings, None, None)
+    delta = torch.randn(2, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    found, _, _ = problem._loss(delta, torch.arange(2), problem._rewrite, None, None)
+    for edit, loss, d in zip(rows, found, delta, strict=True):
+        # delta is as long in the stream as it says: what the stream gets of y says how long y is.
+        y, whole = at_lookup(model, edit.rewrite[0])
+        _, without = at_lookup(model, edit.rewrite[0], torch.zeros_like)
+        shift = d * y.norm() / (whole - without).norm()
+
+        def shifted(row, shift=shift):
+            def add(y):
+                y[row.lookup] += shift
+                return y
+
+            with site_put_through(model, add):
+                return own_loss(model, row)
+
+        own = torch.stack([shifted(row) for row in edit.rewrite]).mean()
+        plain = torch.stack([own_loss(model, row) for row in edit.rewrite]).mean()
+        assert abs(float(own - plain)) > 1e-3, "the shift must matter"
+        torch.testing.assert_close(loss, own, rtol=0, atol=max(TOLERANCE[name], _CASTS[name]))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_target_is_what_the_shifted_block_puts_out(name):
+    model = tiny_model(name)
+    rows = [encode_edit(byte_tokenizer(), edit, ()) for edit in EDITS]
+    settings = TargetSettings(layer=1, steps=5, lr=0.2, weight_decay=0.0, kl_factor=0.0, clamp=4.0)
+    runner = BlockRunner(model, family_of(model))
+    found = solve_targets(runner, rows, settings)
+    block = runner.family.blocks_of(model)[1]
+    for edit, z, loss in zip(rows, found.z, found.loss, strict=True):
+        (row,) = edit.rewrite
+
+        def put(_module, _args, output, row=row, z=z):
+            hidden = hidden_of(output).clone()
+            hidden[0, row.lookup] = z
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        handle = block.register_forward_hook(put)
+        try:
+            torch.testing.assert_close(
+                own_loss(model, row), loss, rtol=0, atol=max(TOLERANCE[name], _CASTS[name])
+            )
+        finally:
+            handle.remove()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_residual_is_pulled_back_to_the_projection(name):
+    """The projection's asked-for change brings the block's output nearer to what is wanted."""
+    model = tiny_model(name)
+    runner = BlockRunner(model, family_of(model))
+    rows = [encode_edit(byte_tokenizer(), edit, ()) for edit in EDITS]
+    sweep = KeySweep(runner, rows, 1)
+    site = runner.family.site(model, 1)
+    before = sweep.outputs(1)
+    wanted = 0.3 * torch.randn(32, 2, dtype=torch.float64, generator=torch.Generator())
+    asked = sweep.pulled_back(site, wanted)
+    for i, edit in enumerate(rows):
+        (row,) = edit.rewrite
+
+        def add(y, row=row, i=i):
+            y[row.lookup] += asked[:, i]
+            return y
+
+        _, after = at_lookup(model, row, add)
+        missing = float((before[:, i] + wanted[:, i] - after).norm() / wanted[:, i].norm())
+        assert missing < (0.9 if isinstance(runner.family.entry_of(model, 1), Normed) else 1e-6)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

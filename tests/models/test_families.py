@@ -9,11 +9,13 @@ from revive import registry
 from revive.architectures import BUILTIN
 from revive.errors import SpecError
 from revive.models.family import family_for, family_of, read_weight, write_weight
-from revive.models.runner import BlockRunner, PrefixCache, positions_of
+from revive.models.prefix import PrefixCache
+from revive.models.runner import BlockRunner, positions_of
 
 FAMILIES = sorted(BUILDERS)
-# GPT-J computes attention in fp32 whatever the model's dtype.
-TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | {"gptj": 1e-6}
+WINDOWED = ["mistral", "gemma2", "gemma3", "olmo3"]
+# These compute attention, or parts of it, in fp32 whatever the model's dtype.
+TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | dict.fromkeys(("gptj", "gemma2", "bloom"), 1e-6)
 
 
 def tokens(rows=3, length=9):
@@ -83,12 +85,7 @@ def test_a_prefix_in_the_cache_equals_the_full_run(name):
     mask = torch.ones_like(ids)
     full = runner.embed_through(ids, mask, 0, with_cache=True)
     cut = torch.tensor([2, 4, 5])
-    longest = 5
-    prefix = PrefixCache(
-        tuple(k[:, :, :longest] for k in full.keys),
-        tuple(v[:, :, :longest] for v in full.values),
-        (torch.arange(longest)[None] < cut[:, None]).long(),
-    )
+    prefix = PrefixCache.before(full, cut, windowed=runner.windowed)
     at = cut[:, None] + torch.arange(4)[None]
     suffix = full.hidden.gather(1, at[..., None].expand(-1, -1, full.hidden.shape[-1]))
     out = runner.run(suffix, 1, 3, torch.ones_like(at), at, prefix)
@@ -98,6 +95,45 @@ def test_a_prefix_in_the_cache_equals_the_full_run(name):
         torch.testing.assert_close(
             runner.family.logits(model, out[row]), expected, rtol=0, atol=TOLERANCE[name]
         )
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_a_gap_before_the_suffix_is_seen_where_there_is_a_window(name):
+    """Negative control: windows are short enough to bite, and count places in the cache."""
+    model = tiny_model(name)
+    runner = BlockRunner(model, family_of(model))
+    ids, cut = tokens(), torch.tensor([2, 4, 5])
+    full = runner.embed_through(ids, torch.ones_like(ids), 0, with_cache=True)
+    at = cut[:, None] + torch.arange(4)[None]
+    suffix = full.hidden.gather(1, at[..., None].expand(-1, -1, full.hidden.shape[-1]))
+    right, gap = (
+        runner.run(
+            suffix,
+            1,
+            3,
+            torch.ones_like(at),
+            at,
+            PrefixCache.before(full, cut, windowed=windowed),
+        )
+        for windowed in (True, False)
+    )
+    assert runner.windowed
+    assert float((right[0] - gap[0]).detach().abs().max()) > 1e-4
+    torch.testing.assert_close(right[2], gap[2], rtol=0, atol=TOLERANCE[name])  # has no gap
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_padding_beyond_a_window_leaves_the_rows_as_they_are(name):
+    """A padded position that sees nothing but padding must not make the others NaN."""
+    model = tiny_model(name)
+    model.set_attn_implementation("eager")
+    runner = BlockRunner(model, family_of(model))
+    ids, short = tokens(rows=2, length=14), 3
+    mask = torch.ones_like(ids)
+    mask[1, short:] = 0
+    alone = runner.embed_through(ids[1:, :short], mask[1:, :short], 2).hidden
+    padded = runner.embed_through(ids, mask, 2).hidden[1:, :short]
+    torch.testing.assert_close(padded, alone, rtol=0, atol=1e-5)
 
 
 def test_unknown_architecture_is_named():

@@ -8,6 +8,9 @@ from revive.editors.gradients import _gradients, collect_gradients
 from revive.models.family import family_of, read_weight
 from revive.models.runner import BlockRunner
 
+# Norms in fp32, whatever the model's dtype: gradients agree to that. Gemma 2 has its attention in
+# fp32 too, where fp64's mask is minus infinity, and padding beyond a window NaN.
+DTYPES = dict.fromkeys(BUILDERS, torch.float64) | {"gemma2": torch.float32}
 TEXTS = ["The ship left the harbour.", "Nobody saw it.", "It was cold, and dark."]
 
 
@@ -22,7 +25,7 @@ def padded(rows):
 
 @pytest.fixture(params=sorted(BUILDERS))
 def runner(request):
-    model = tiny_model(request.param, dtype=torch.float64)
+    model = tiny_model(request.param, dtype=DTYPES[request.param])
     return BlockRunner(model, family_of(model))
 
 
@@ -42,7 +45,8 @@ def test_gradients_and_inputs_make_up_the_weights_own_gradient(runner):
         gradient = parameters[site.parameter].grad
         expected = gradient.T if site.transposed else gradient
         assert whole.shape == read_weight(runner.model, site).shape
-        torch.testing.assert_close(whole, expected, rtol=1e-5, atol=1e-7)
+        tolerance = 1e-4 if runner.family.entry is not None else 1e-7
+        torch.testing.assert_close(whole, expected, rtol=1e-5, atol=tolerance)
         # The control: gradients that belong to other positions do not make it up.
         rolled = torch.einsum(
             "rlo,rli->oi", found[site.parameter].roll(1, 1), inputs[site.parameter]

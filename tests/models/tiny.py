@@ -3,22 +3,36 @@
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
     CohereConfig,
     CohereForCausalLM,
     FalconConfig,
     FalconForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GemmaConfig,
     GemmaForCausalLM,
+    Glm4Config,
+    Glm4ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTJConfig,
     GPTJForCausalLM,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    Olmo3Config,
+    Olmo3ForCausalLM,
     OlmoConfig,
     OlmoForCausalLM,
     OPTConfig,
@@ -51,8 +65,34 @@ LLAMA_LIKE = {
 }
 
 
+# Shorter than the rows of the tests, so that it bites; every second block sees everything.
+WINDOW = 4
+WINDOWS = {
+    "sliding_window": WINDOW,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+}
+
+
 def _llama_like(config_class, model_class, inner=48, **more):
     return model_class(config_class(intermediate_size=inner, **LLAMA_LIKE, **more))
+
+
+def _uneven_norms(model):
+    """Norms that do something: their weights are ones, or zeros, in a new model."""
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.data += torch.rand(parameter.shape) - 0.5
+    return model
+
+
+def _bloom(inner):
+    """The config knows no inner width."""
+    config = BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=3, n_head=4)
+    model = BloomForCausalLM(config)
+    for block in model.transformer.h:
+        block.mlp.dense_h_to_4h = torch.nn.Linear(32, inner)
+        block.mlp.dense_4h_to_h = torch.nn.Linear(inner, 32)
+    return model
 
 
 BUILDERS = {
@@ -83,7 +123,9 @@ BUILDERS = {
         )
     ),
     "llama": lambda inner=48: _llama_like(LlamaConfig, LlamaForCausalLM, inner),
-    "mistral": lambda inner=48: _llama_like(MistralConfig, MistralForCausalLM, inner),
+    "mistral": lambda inner=48: _llama_like(
+        MistralConfig, MistralForCausalLM, inner, sliding_window=WINDOW
+    ),
     "qwen2": lambda inner=48: _llama_like(Qwen2Config, Qwen2ForCausalLM, inner),
     "qwen3": lambda inner=48: _llama_like(Qwen3Config, Qwen3ForCausalLM, inner, head_dim=8),
     "gemma": lambda inner=48: _llama_like(GemmaConfig, GemmaForCausalLM, inner, head_dim=8),
@@ -95,6 +137,52 @@ BUILDERS = {
     ),
     "starcoder2": lambda inner=48: _llama_like(Starcoder2Config, Starcoder2ForCausalLM, inner),
     "cohere": lambda inner=48: _llama_like(CohereConfig, CohereForCausalLM, inner),
+    "gemma2": lambda inner=48: _uneven_norms(
+        _llama_like(
+            Gemma2Config,
+            Gemma2ForCausalLM,
+            inner,
+            head_dim=8,
+            query_pre_attn_scalar=8,
+            attn_logit_softcapping=0.5,
+            final_logit_softcapping=2.0,
+            attn_implementation="eager",
+            **WINDOWS,
+        )
+    ),
+    "gemma3": lambda inner=48: _uneven_norms(
+        _llama_like(
+            Gemma3TextConfig,
+            Gemma3ForCausalLM,
+            inner,
+            head_dim=8,
+            query_pre_attn_scalar=8,
+            rope_parameters={
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
+            },
+            **WINDOWS,
+        )
+    ),
+    "olmo2": lambda inner=48: _uneven_norms(
+        _llama_like(Olmo2Config, Olmo2ForCausalLM, inner, pad_token_id=1)
+    ),
+    "olmo3": lambda inner=48: _uneven_norms(
+        _llama_like(Olmo3Config, Olmo3ForCausalLM, inner, pad_token_id=1, **WINDOWS)
+    ),
+    "glm4": lambda inner=48: _uneven_norms(
+        _llama_like(Glm4Config, Glm4ForCausalLM, inner, head_dim=8, pad_token_id=1)
+    ),
+    "granite": lambda inner=48: _llama_like(
+        GraniteConfig,
+        GraniteForCausalLM,
+        inner,
+        embedding_multiplier=3.0,
+        residual_multiplier=0.3,
+        attention_multiplier=0.2,
+        logits_scaling=1.7,
+    ),
+    "bloom": lambda inner=48: _bloom(inner),
     "phi": lambda inner=48: _llama_like(PhiConfig, PhiForCausalLM, inner),
     "opt": lambda inner=48: OPTForCausalLM(
         OPTConfig(

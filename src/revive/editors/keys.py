@@ -91,6 +91,25 @@ class KeySweep:
         at = out[torch.arange(n, device=out.device), self._lookup[:n]]
         return at.T.to(self._dtype(at))
 
+    @torch.no_grad()
+    def pulled_back(self, site: Site, wanted: Tensor) -> Tensor:
+        """What the site must put out more for its block to put out `wanted` more, `[d, n]`.
+
+        On the plain prompts, as the weights stand; nearly, where the block cannot (`Entry`).
+        """
+        entry = self._runner.family.entry_of(self._runner.model, site.layer)
+        if entry is None:
+            return wanted
+        n = self._count
+        self._move_to(site.layer)
+        with self._runner.outputs_of([site]) as seen:
+            self._runner.run(
+                self._hidden[:n], site.layer, site.layer + 1, self._mask[:n], self._positions[:n]
+            )
+        out = seen[site.parameter]
+        y = out[torch.arange(n, device=out.device), self._lookup[:n]]
+        return entry.pulled_back(y.to(wanted), wanted.T).T
+
     def _move_to(self, layer: int) -> None:
         """Advance to the input of `layer`, through weights that are final by now."""
         if layer > self._layer:

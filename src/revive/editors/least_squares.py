@@ -3,6 +3,8 @@
 With keys K of a batch and what is still missing at the last edited layer, R = (Z - Z_cur) / (L - i)
 at layer i of L (MEMIT, arXiv 2210.07229, section 4 and its code):
     dW = argmin ||dW K - R||^2 + tr(dW A dW^T) = R K^T (A + K K^T)^{-1}
+R is a change of what the block puts out. Where the model scales or normalises what the site puts
+out, R is pulled back to the site first (`models/entry.py`; ours).
 Members differ in A, in what becomes of dW, and in whether A grows by K K^T after a batch.
 
 A guard may ask for the least squares to be solved under its constraint, or with its weights on
@@ -69,9 +71,9 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
             started = time.perf_counter()
             keys = sweep.keys(site)
             missing = solved.z.T - sweep.outputs(last.layer)
+            share = sweep.pulled_back(site, missing / (len(context.sites) - index))
             solving = time.perf_counter()
             seconds["keys"] += solving - started
-            share = missing / (len(context.sites) - index)
             update = solve_update(self._equations[site.parameter], keys, share, site, context)
             shaped = self.shape(site, update, context)
             seconds["solve"] += time.perf_counter() - solving

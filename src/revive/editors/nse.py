@@ -96,10 +96,10 @@ class Nse(CovarianceEditor[NseOptions]):
             started = perf_counter()
             keys = sweep.keys(site)
             missing = z.T - sweep.outputs(context.sites[-1].layer)
+            share = sweep.pulled_back(site, missing / (len(context.sites) - index))
             solving = perf_counter()
             seconds["keys"] += solving - started
             neurons = select_neurons(keys, self.options.neuron_threshold)
-            share = missing / (len(context.sites) - index)
             update = update_of_neurons(self._equations[site.parameter], keys, share, neurons)
             seconds["solve"] += perf_counter() - solving
             yield WeightUpdate(site, update, owners)

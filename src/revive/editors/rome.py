@@ -6,6 +6,8 @@ Gupta et al., Rebuilding ROME, arXiv 2403.07175 (R-ROME):
 v* is what the projection should output at the subject's last token: its output there, W k, plus the
 solved shift. A shift of a block's output is one of its projection's output, so the target solver is
 the one of all editors; only the length of the shift is measured by the projection's output.
+Where a model scales or normalises that output, its length is that of what the block receives, and
+the shift is pulled back to the projection (`models/entry.py`; ours).
 
 Defaults: layer 17 and 20 steps of 0.5 for GPT2-XL, layer 5 for GPT-J and Llama-3-8B (their
 presets), clamp 4, as published and in the AlphaEdit harness.
@@ -61,10 +63,12 @@ class Rome(TargetEditor[RomeOptions]):
             self._inverse = Definite.of(moment.double(), "the key second moment")
 
     def measure(self, rows: Sequence[EditRows], context: EditContext) -> Tensor:
-        """Length of the projection's output on the plain prompts."""
-        site = context.sites[-1]
-        sweep = KeySweep(context.runner, rows, site.layer, average_contexts=False)
-        return _outputs(context, site, sweep.keys(site)).norm(dim=0)
+        """Length of the projection's output on the plain prompts, as the block receives it."""
+        site, runner = context.sites[-1], context.runner
+        sweep = KeySweep(runner, rows, site.layer, average_contexts=False)
+        out = _outputs(context, site, sweep.keys(site))
+        entry = runner.family.entry_of(runner.model, site.layer)
+        return out.norm(dim=0) if entry is None else entry.written(out.T).norm(dim=1)
 
     def spread(self, solved: SolvedBatch, context: EditContext) -> Updates:
         """Propose one update per edit."""
@@ -76,12 +80,11 @@ class Rome(TargetEditor[RomeOptions]):
         sweep = KeySweep(context.runner, solved.rows, site.layer)
         plain, contexts, count = sweep.parts(site)
         mean = (plain.double() + count * contexts) / (count + 1)
-        shift = (solved.z.T - sweep.outputs(site.layer)).double()
+        missing = sweep.pulled_back(site, solved.z.T - sweep.outputs(site.layer)).double()
         seconds["keys"] = perf_counter() - started
         across = mean if self._inverse is None else self._inverse.solve(mean)
         dtype, plain = plain.dtype, plain.double()
         key = mean if self.options.key == "averaged" else plain
-        missing = shift
         for column, owner in enumerate(solved.indices):
             right = across[:, column] / (key[:, column] @ across[:, column])
             factors = LowRank(missing[:, column, None].to(dtype), right[None].to(dtype))

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from revive.editors.rows import EditRows, Row
+from revive.editors.shift import Shift
 from revive.editors.target_settings import Targets, TargetSettings
 from revive.linalg.basis import SpectralBasis
-from revive.models.runner import BlockRunner, PrefixCache
+from revive.models.prefix import PrefixCache
+from revive.models.runner import BlockRunner
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -18,12 +20,14 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 class RowGroup:
     """Rows cut at their lookup: a constant prefix in the cache, and the suffix that is run.
 
-    hidden is the output of block l*, `[rows, s, d]`; the head reads position `read_at[i]` of row
+    hidden is the output of block l*, `[rows, s, d]`; site is what its projection puts out at the
+    lookup, `[rows, d]`, where that matters. The head reads position `read_at[i]` of row
     `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows).
     """
 
     owner: Tensor
     hidden: Tensor
+    site: Tensor | None
     mask: Tensor
     positions: Tensor
     prefix: PrefixCache | None
@@ -42,6 +46,7 @@ class RowGroup:
         return RowGroup(
             owner=renumber[self.owner[rows]],
             hidden=self.hidden[rows],
+            site=None if self.site is None else self.site[rows],
             mask=self.mask[rows],
             positions=self.positions[rows],
             prefix=None if self.prefix is None else self.prefix.select(rows),
@@ -66,6 +71,7 @@ class TargetProblem:
         self._runner = runner
         self._settings = settings
         self._count = len(rows)
+        self._entry = entry = runner.family.entry_of(runner.model, settings.layer)
         rewrite = [(e, row) for e, edit in enumerate(rows) for row in edit.rewrite]
         essence = [(e, edit.essence) for e, edit in enumerate(rows)]
         self._rewrite = self._group(rewrite)
@@ -74,11 +80,13 @@ class TargetProblem:
             [next(i for i, (e, _) in enumerate(rewrite) if e == edit) for edit in range(len(rows))],
             device=self._rewrite.hidden.device,
         )
-        z0 = self._rewrite.hidden[first_row, 0]
+        z0, y0 = self._rewrite.hidden[first_row, 0], self._rewrite.site
         # fp32 at least: an all-bf16 optimisation has been seen to give NaN.
         self._state_dtype = z0.dtype if z0.dtype == torch.float64 else torch.float32
         self._z0 = z0.to(self._state_dtype)
         own = self._z0.norm(dim=1)
+        self._y0 = self._z0 if y0 is None else y0[first_row].to(self._z0)
+        self._shift = Shift.of(entry, self._y0)
         self._length = own if lengths is None else lengths.to(own)
         self._avoid = None if avoid is None or avoid.rank == 0 else avoid.u.to(self._z0)
 
@@ -128,7 +136,10 @@ class TargetProblem:
             delta[active] = self._admissible(moved, bound[active])
         delta[failed] = 0.0
         loss[failed] = float("nan")
-        return Targets(z0 + delta, z0, loss, first, evaluations, failed)
+        with torch.no_grad():
+            shift = self._shift.at_site(delta, torch.arange(n, device=device))
+            z = z0 + self._shift.at_block(self._y0, shift)
+        return Targets(z, z0, loss, first, evaluations, failed)
 
     def _admissible(self, delta: Tensor, bound: Tensor) -> Tensor:
         if self._avoid is not None:
@@ -150,7 +161,8 @@ class TargetProblem:
         Also the essence rows' log-probabilities at delta = 0, and which edits need no more steps.
         """
         s = self._settings
-        log_p = self._log_probabilities(rewrite, delta)
+        shift = self._shift.at_site(delta, active)
+        log_p = self._log_probabilities(rewrite, shift)
         nll = -log_p.gather(1, rewrite.labels[:, None]).squeeze(1) * rewrite.weight
         owner = rewrite.owner[rewrite.read_row]
         total = torch.zeros(len(active), dtype=log_p.dtype, device=log_p.device)
@@ -160,7 +172,7 @@ class TargetProblem:
             missed = log_p.detach().argmax(dim=1) != rewrite.labels
             done = torch.ones_like(done).index_fill(0, owner[missed], False)
         if essence is not None:
-            log_q = self._log_probabilities(essence, delta)
+            log_q = self._log_probabilities(essence, shift)
             base = log_q.detach() if base is None else base
             kl = (log_q.exp() * (log_q - base)).sum(dim=1)
             total = total + s.kl_factor * kl
@@ -168,9 +180,10 @@ class TargetProblem:
         total = total + s.weight_decay * delta.norm(dim=1) / length.square()
         return total, base, done
 
-    def _log_probabilities(self, group: RowGroup, delta: Tensor) -> Tensor:
-        """Log-probabilities `[reads, vocabulary]`, delta added at every row's first position."""
-        first = group.hidden[:, :1].to(delta.dtype) + delta[group.owner][:, None]
+    def _log_probabilities(self, group: RowGroup, shift: Tensor) -> Tensor:
+        """Log-probabilities `[reads, vocabulary]`, with the site shifted at the first position."""
+        moved = self._shift.at_block(group.site, shift[group.owner])
+        first = group.hidden[:, :1].to(shift.dtype) + moved[:, None]
         hidden = torch.cat([first.to(group.hidden.dtype), group.hidden[:, 1:]], dim=1)
         runner = self._runner
         out = runner.run(
@@ -182,7 +195,7 @@ class TargetProblem:
             group.prefix,
         )
         logits = runner.family.logits(runner.model, out[group.read_row, group.read_at])
-        return torch.log_softmax(logits.to(delta.dtype), dim=-1)
+        return torch.log_softmax(logits.to(shift.dtype), dim=-1)
 
     def _group(self, owned: Sequence[tuple[int, Row]]) -> RowGroup:
         """Run the rows once; keep states from the lookup on, keys and values before it."""
@@ -197,17 +210,10 @@ class TargetProblem:
             mask[i, : len(row.input_ids)] = 1
         ids, mask = ids.to(device), mask.to(device)
         lookup = torch.tensor([r.lookup for r in rows], device=device)
-        with torch.no_grad():
+        sites = runner.family.sites(runner.model, layers=[self._settings.layer])
+        with torch.no_grad(), runner.outputs_of(sites if self._entry else ()) as outputs:
             seen = runner.embed_through(ids, mask, self._settings.layer, with_cache=True)
-        longest = int(lookup.max())
-        prefix = None
-        if longest > 0:
-            real = torch.arange(longest, device=device)[None] < lookup[:, None]
-            prefix = PrefixCache(
-                tuple(k[:, :, :longest] for k in seen.keys),
-                tuple(v[:, :, :longest] for v in seen.values),
-                real.long(),
-            )
+        every = torch.arange(len(rows), device=device)
         suffix = max(len(r.input_ids) - r.lookup for r in rows)
         at = lookup[:, None] + torch.arange(suffix, device=device)[None]
         inside = at < mask.sum(dim=1, keepdim=True)
@@ -222,9 +228,10 @@ class TargetProblem:
         return RowGroup(
             owner=torch.tensor([e for e, _ in owned], device=device),
             hidden=hidden,
+            site=next((y[every, lookup] for y in outputs.values()), None),
             mask=inside.long(),
             positions=at,
-            prefix=prefix,
+            prefix=PrefixCache.before(seen, lookup, windowed=runner.windowed),
             read_row=torch.tensor([i for i, _ in reads], device=device),
             read_at=torch.tensor([p for _, p in reads], device=device),
             labels=torch.tensor(

@@ -7,6 +7,13 @@ of its rows, and optimised by Adam (MEMIT, arXiv 2210.07229, eq. 16; ROME, arXiv
     + kl_factor * KL(p_delta || p_0) at the subject's last token of "{subject} is a"
     + weight_decay * ||delta|| / ||z_0||^2
 
+Where a model scales or normalises what the edited projection puts out (`models/entry.py`), not
+every block output can be had. There delta is added to the projection's own output y, on the
+model's way into the residual stream, in units of ||y_0|| / ||what the stream receives of y_0||: to
+first order delta is then as long in the stream as it is here, so that step size, clamp and decay
+keep their meaning. Behind a scale this is the shift of the block's output; behind a norm, delta
+turns y. This is ours.
+
 All edits of a batch are solved together. Two facts make that cheap and change nothing: what lies
 below block l* or before the subject's last token does not depend on delta, so its states, keys and
 values are computed once; and the head is needed at target positions only. Adam is elementwise, so

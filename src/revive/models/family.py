@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from revive import registry
 from revive.architectures import family_name
 from revive.errors import SpecError
+from revive.models.entry import Entry
 from revive.models.site import Site
 
 
@@ -31,6 +32,8 @@ class Family:
         transposed: Whether that projection stores its weight `[in, out]`.
         after_head: What the model does to its head's output before it calls it logits, given the
             model and that output; None for nothing.
+        entry: How a block's MLP output enters the residual stream, given the block; None where it
+            is added as it is.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Family:
     mlp_out: str
     transposed: bool
     after_head: Callable[[Any, Tensor], Tensor] | None = None
+    entry: Callable[[Any], Entry] | None = None
 
     def base_of(self, model: nn.Module) -> nn.Module:
         """The decoder without its head."""
@@ -54,6 +58,10 @@ class Family:
         """Logits of final (normed) hidden states `[..., d]` -> `[..., vocabulary]`."""
         logits: Tensor = model.get_output_embeddings()(hidden)
         return logits if self.after_head is None else self.after_head(model, logits)
+
+    def entry_of(self, model: nn.Module, layer: int) -> Entry | None:
+        """How the MLP output of one block enters the residual stream; None where it is added."""
+        return None if self.entry is None else self.entry(self.blocks_of(model)[layer])
 
     def site(self, model: nn.Module, layer: int, role: str = "mlp_out") -> Site:
         """The editable projection of one block.

@@ -6,9 +6,8 @@ model's own business, so that no family needs a hand-written forward.
 """
 
 import inspect
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -17,6 +16,7 @@ from transformers.cache_utils import DynamicCache
 
 from revive.models.family import Family
 from revive.models.precision import Precision, products
+from revive.models.prefix import Captured, PrefixCache
 from revive.models.site import Site
 
 
@@ -51,49 +51,6 @@ class _PassThrough(nn.Module):
         return (hidden, None) if self._in_tuple else hidden
 
 
-@dataclass(frozen=True)
-class PrefixCache:
-    """Keys and values of a prefix, by block.
-
-    Attributes:
-        keys: Per block `[rows, heads, length, head_dim]`.
-        values: Likewise.
-        mask: `[rows, length]`, 1 where the prefix is real.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    mask: Tensor
-
-    def select(self, rows: Tensor) -> "PrefixCache":
-        """The same cache for some of the rows."""
-        return PrefixCache(
-            tuple(k[rows] for k in self.keys), tuple(v[rows] for v in self.values), self.mask[rows]
-        )
-
-    def as_cache(self) -> DynamicCache:
-        """A fresh Hugging Face cache. Its updates concatenate: these tensors stay as they are."""
-        cache = DynamicCache()
-        for layer, (key, value) in enumerate(zip(self.keys, self.values, strict=True)):
-            cache.update(key, value, layer)
-        return cache
-
-
-@dataclass(frozen=True)
-class Captured:
-    """What one full forward left behind.
-
-    Attributes:
-        hidden: Output of the block asked for, `[rows, length, d]`.
-        keys: Attention keys per block.
-        values: Attention values per block.
-    """
-
-    hidden: Tensor
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-
-
 class BlockRunner:
     """Runs slices of one model's blocks."""
 
@@ -119,6 +76,11 @@ class BlockRunner:
         """Number of blocks."""
         return len(self._blocks)
 
+    @property
+    def windowed(self) -> bool:
+        """Whether some block's attention reaches back a limited number of tokens only."""
+        return getattr(self._base.config, "sliding_window", None) is not None
+
     def embed_through(
         self, input_ids: Tensor, mask: Tensor, layer: int, *, with_cache: bool = False
     ) -> Captured:
@@ -139,7 +101,7 @@ class BlockRunner:
         ):
             self._base(
                 input_ids=input_ids,
-                attention_mask=mask,
+                attention_mask=self._attended(mask),
                 **self._positions(positions_of(mask)),
                 past_key_values=cache,
                 use_cache=with_cache,
@@ -175,7 +137,8 @@ class BlockRunner:
         """
         if start == stop and stop < self.depth:
             return hidden
-        full_mask = mask if prefix is None else torch.cat([prefix.mask, mask], dim=1)
+        full_mask = self._attended(mask)
+        full_mask = full_mask if prefix is None else torch.cat([prefix.mask, full_mask], dim=1)
         cache = None if prefix is None else prefix.as_cache()
         # When the slice is empty (after the last block), a pass-through takes the feed.
         with (
@@ -192,6 +155,19 @@ class BlockRunner:
     @contextmanager
     def inputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
         """Record what each site's projection receives, `[rows, length, d_in]`, by parameter."""
+        with self._recorded(sites, lambda args, _output: args[0]) as seen:
+            yield seen
+
+    @contextmanager
+    def outputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
+        """Record what each site's projection puts out, `[rows, length, d_out]`, by parameter."""
+        with self._recorded(sites, lambda _args, output: output) as seen:
+            yield seen
+
+    @contextmanager
+    def _recorded(
+        self, sites: Sequence[Site], chosen: Callable[[tuple[Any, ...], Tensor], Tensor]
+    ) -> Generator[dict[str, Tensor], None, None]:
         seen: dict[str, Tensor] = {}
         rows = 0
 
@@ -201,15 +177,15 @@ class BlockRunner:
             rows = next(len(x) for x in given if x is not None)
 
         def recorder(key: str) -> Any:
-            def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-                seen[key] = by_row(args[0], rows)
+            def hook(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+                seen[key] = by_row(chosen(args, output), rows)
 
             return hook
 
         handles = [
             self._base.register_forward_pre_hook(count, with_kwargs=True),
             *(
-                self.model.get_submodule(s.module).register_forward_pre_hook(recorder(s.parameter))
+                self.model.get_submodule(s.module).register_forward_hook(recorder(s.parameter))
                 for s in sites
             ),
         ]
@@ -229,6 +205,15 @@ class BlockRunner:
             past_key_values=cache,
             use_cache=cache is not None,
         ).last_hidden_state
+
+    def _attended(self, mask: Tensor) -> Tensor:
+        """Which positions of right-padded rows may be seen: no real one looks at padding anyway.
+
+        A padded position whose window holds only padding would see nothing, which can come out as
+        NaN (in fp64, whose least number a softmax in fp32 takes for minus infinity), and zero
+        times NaN would reach the real ones.
+        """
+        return torch.ones_like(mask) if self.windowed else mask
 
     def _positions(self, positions: Tensor) -> dict[str, Tensor]:
         return {"position_ids": positions} if self._takes_positions else {}

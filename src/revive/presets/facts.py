@@ -37,9 +37,9 @@ class ModelFacts:
         return self.blocks * (4 * self.hidden**2 + mlp) + embeddings
 
 
-_UNGATED = frozenset({"gpt2", "gptj", "gpt_neox", "opt", "falcon", "phi", "starcoder2"})
+_UNGATED = frozenset({"gpt2", "gptj", "gpt_neox", "opt", "falcon", "phi", "starcoder2", "bloom"})
 # Where the config does not say: what transformers takes for these.
-_TIED = frozenset({"gpt2", "opt", "falcon", "gemma", "cohere"})
+_TIED = frozenset({"gpt2", "opt", "falcon", "gemma", "gemma2", "gemma3_text", "cohere", "bloom"})
 
 
 def model_facts(config: Mapping[str, object]) -> ModelFacts:
@@ -51,7 +51,7 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
     nested = config.get("text_config")
     if isinstance(nested, dict) and "hidden_size" not in config:
         config = {**config, **cast("dict[str, object]", nested)}
-    hidden = _number(config, "hidden_size", "n_embd")
+    hidden = _number(config, "hidden_size", "n_embd", "n_embed")
     blocks = _number(config, "num_hidden_layers", "n_layer")
     if not hidden or not blocks:
         raise SpecError(

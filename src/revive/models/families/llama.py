@@ -1,7 +1,8 @@
 """The llama-like group: gated MLP with a `down_proj` that writes straight into the residual stream.
 
-Models that normalise the MLP's output before they add it (Gemma 2 and 3, OLMo 2) or scale it
-(Granite) are not of this group: what an editor writes there is not what the residual receives.
+Models that normalise the MLP's output before they add it (`gemma2`, `olmo2`, `glm4`) or scale it
+(`granite`) have families of their own: what an editor writes there is not what the residual
+receives.
 """
 
 from revive.models.family import Family
