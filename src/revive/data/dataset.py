@@ -31,6 +31,13 @@ class Dataset(ABC):
         del limit, seed
         return read_records(path)
 
+    def sequence(self, path: str, *, limit: int | None, seed: int) -> Iterable[Record]:
+        """As `records`, where facts may come again with other targets.
+
+        A file holds what it holds; a generator may go on for as long as it is asked to.
+        """
+        return self.records(path, limit=limit, seed=seed)
+
     @abstractmethod
     def matches(self, record: Record) -> bool:
         """Whether a file that starts with this record is in this format."""

@@ -7,6 +7,9 @@ from revive.runs.schema import RunSpec
 
 SCHEMA = 1
 
+NO_METRICS = frozenset({"edits", "sample", "superseded"})
+"""Keys of a row of the curve that say what was measured, not what was found."""
+
 
 def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The summary of a run's journal; batches that were rolled back do not count."""
@@ -27,6 +30,8 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
         row.update(event["metrics"])
         if event.get("sample") is not None:
             row["sample"] = event["sample"]
+        if event.get("superseded"):
+            row["superseded"] = event["superseded"]
         retention = event.get("retention") or retention
     seconds: dict[str, float] = {}
     for event in made:
@@ -36,7 +41,7 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     rows = [curve[n] for n in sorted(curve)]
     final: dict[str, float] = {}
     for row in rows:
-        final.update({k: v for k, v in row.items() if k not in ("edits", "sample")})
+        final.update({k: v for k, v in row.items() if k not in NO_METRICS})
     peaks = [e["peak_memory_bytes"] for e in events if e["event"] == "finish"]
     summary: dict[str, Any] = {
         "schema": SCHEMA,
