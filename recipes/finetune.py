@@ -1,141 +1,129 @@
-"""Does the guard help ordinary fine-tuning? AdamW on new facts, with and without `guard.attach`.
+"""Does the guard help ordinary fine-tuning? AdamW on new facts, with and without the guard.
 
-    python recipes/finetune.py [--seeds 0 1 2]
+    python recipes/finetune.py [--loop adamw|trainer] [--seeds 0 1 2]
 
 The MLP output projections of every block of the lab model are trained on 64 counterfactual
-sentences, and general ability is measured on the way. Fine-tuning may simply be slower under a
-guard, so arms are compared at equal training loss (linear between measurements), not at equal
-steps; the controls are a random subspace of the same rank and no guard with a smaller learning rate
-(about 90 s a run on one core).
+sentences, by a plain loop (`guard.attach`) or by `transformers.Trainer` (`guard.callback`), and
+general ability is measured on the way. Fine-tuning may simply be slower under a guard, so arms are
+compared at equal training loss (linear between measurements), not at equal steps. The controls
+are no guard with a smaller learning rate, a random subspace of the same rank, and a mere shrinking
+of every step (about 60 s a run on one core).
 """
 
 import argparse
-import itertools
-import statistics
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from fact_training import FACTS, GUARDS, Facts, Point, Subject, print_table
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from revive.data.readers import load_edits
-from revive.guards import NoGuard, RandomSubspace, Revive
-from revive.guards.base import Guard
-from revive.models.loading import LoadedModel, load_model
-from revive.studies.ability import QUICK, model_ability
+from revive.guards import ModelGuard
 
-FACTS = 64
 BATCH = 16
 STEPS = 96
 EVERY = 12
 RATE = 3e-4
-LEVELS = (2.0, 1.0, 0.5)
+SLOWER = "no guard, third of the rate"
+ARMS = ("no guard", SLOWER, *(name for name in GUARDS if name != "no guard"))
 
-ARMS: dict[str, tuple[Guard, float]] = {
-    "no guard": (NoGuard(), RATE),
-    "no guard, third of the rate": (NoGuard(), RATE / 3),
-    "revive .1": (Revive(energy=0.1), RATE),
-    "revive .3": (Revive(energy=0.3), RATE),
-    "random subspace .3": (RandomSubspace(energy=0.3), RATE),
-}
+Train = Callable[[Subject, ModelGuard, float, int], list[Point]]
 
 
-@dataclass(frozen=True)
-class Point:
-    """One measurement on the way."""
-
-    loss: float
-    general: float
-    likelihood: float
-
-
-def batch_loss(loaded: LoadedModel, rows: list[tuple[list[int], int]]) -> torch.Tensor:
-    """Mean negative log-likelihood of the targets' tokens."""
-    length = max(len(ids) for ids, _ in rows)
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-    for i, (tokens, start) in enumerate(rows):
-        ids[i, : len(tokens)] = torch.tensor(tokens)
-        mask[i, : len(tokens)] = 1
-        labels[i, start : len(tokens)] = ids[i, start : len(tokens)]
-    return loaded.model(input_ids=ids, attention_mask=mask, labels=labels).loss
-
-
-def tokenized(loaded: LoadedModel, seed: int) -> list[tuple[list[int], int]]:
-    """Token ids of every sentence, and where its target begins."""
-    rows: list[tuple[list[int], int]] = []
-    for edit in load_edits("lab", limit=FACTS, seed=seed).edits:
-        prompt = edit.template.replace("{}", edit.subject)
-        start = len(loaded.tokenizer(prompt)["input_ids"])
-        rows.append((loaded.tokenizer(f"{prompt} {edit.target_new}")["input_ids"], start))
-    return rows
-
-
-def path(guard: Guard, rate: float, seed: int) -> list[Point]:
-    """Fine-tune once; measurements from the untrained model on."""
-    torch.manual_seed(seed)
-    loaded = load_model("lab", device="cpu")
-    rows, ability = tokenized(loaded, seed), model_ability(loaded, items=QUICK)
-    fitted = guard.fit(loaded.model, "mlp_out")
-    parameters = [loaded.model.get_parameter(key) for key in fitted.keys]
-    for parameter in loaded.model.parameters():
-        parameter.requires_grad_(any(parameter is p for p in parameters))
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+def plain_loop(subject: Subject, guard: ModelGuard, rate: float, seed: int) -> list[Point]:
+    """A training loop as anybody writes it, with the guard attached to its optimizer."""
+    model = subject.loaded.model
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.0)
     order = torch.Generator().manual_seed(seed)
-    found: list[Point] = []
-    with fitted.attach(optimizer):
-        for step in range(STEPS + 1):
-            if step % EVERY == 0:
-                with torch.no_grad():
-                    loss = float(batch_loss(loaded, rows))
-                values = ability()
-                found.append(Point(loss, values["general"], values["log_likelihood"]))
-            chosen = torch.randperm(len(rows), generator=order)[:BATCH].tolist()
+    found = [subject.measure()]
+    with guard.attach(optimizer):
+        for step in range(1, STEPS + 1):
+            chosen = torch.randperm(FACTS, generator=order)[:BATCH].tolist()
             optimizer.zero_grad()
-            batch_loss(loaded, [rows[i] for i in chosen]).backward()
+            subject.facts.loss(model, chosen).backward()
             optimizer.step()
+            if step % EVERY == 0:
+                found.append(subject.measure())
     return found
 
 
-def at_loss(points: list[Point], level: float, name: str) -> float | None:
-    """Ability where training loss first comes down to a level; None if it never does."""
-    for before, after in itertools.pairwise(points):
-        if after.loss <= level < before.loss:
-            part = (before.loss - level) / (before.loss - after.loss)
-            low, high = getattr(before, name), getattr(after, name)
-            return low + part * (high - low)
-    return None
+class _Rows(Dataset[dict[str, torch.Tensor]]):
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+
+    def __len__(self) -> int:
+        return len(self._facts.ids)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        facts = self._facts
+        return {
+            "input_ids": facts.ids[index],
+            "attention_mask": facts.mask[index],
+            "labels": facts.labels[index],
+        }
+
+
+class _Measuring(TrainerCallback):
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self.found = [subject.measure()]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        del args, control, kwargs
+        if state.global_step % EVERY == 0:
+            self.found.append(self._subject.measure())
+
+
+def trainer_loop(subject: Subject, guard: ModelGuard, rate: float, seed: int) -> list[Point]:
+    """`transformers.Trainer`, with the guard as one of its callbacks."""
+    measuring = _Measuring(subject)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            output_dir=folder,
+            max_steps=STEPS,
+            per_device_train_batch_size=BATCH,
+            learning_rate=rate,
+            lr_scheduler_type="constant",
+            weight_decay=0.0,
+            seed=seed,
+            use_cpu=True,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        )
+        Trainer(
+            model=subject.loaded.model,
+            args=settings,
+            train_dataset=_Rows(subject.facts),
+            callbacks=[guard.callback(), measuring],
+        ).train()
+    return measuring.found
+
+
+LOOPS: dict[str, Train] = {"adamw": plain_loop, "trainer": trainer_loop}
 
 
 def main() -> None:
     """Run every arm, then print one table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--loop", choices=sorted(LOOPS), default="adamw")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"General ability, and likelihood of prose, at training loss {LEVELS}.\n")
-    print(
-        "| arm | " + " | ".join(f"general at {x} | nats at {x}" for x in LEVELS) + " | end loss |"
-    )
-    print("|---" * (2 * len(LEVELS) + 2) + "|")
-    for name, (guard, rate) in ARMS.items():
-        paths = [path(guard, rate, seed) for seed in options.seeds]
-        cells = [
-            spread([at_loss(p, level, measure) for p in paths])
-            for level in LEVELS
-            for measure in ("general", "likelihood")
-        ]
-        ends = spread([p[-1].loss for p in paths])
-        print(f"| {name} | {' | '.join(cells)} | {ends} |", flush=True)
 
+    def path(arm: str, seed: int) -> list[Point]:
+        subject = Subject(seed)
+        guard = GUARDS["no guard" if arm == SLOWER else arm].fit(subject.loaded.model, "mlp_out")
+        trained = {id(subject.loaded.model.get_parameter(key)) for key in guard.keys}
+        for parameter in subject.loaded.model.parameters():
+            parameter.requires_grad_(id(parameter) in trained)
+        return LOOPS[options.loop](subject, guard, RATE / 3 if arm == SLOWER else RATE, seed)
 
-def spread(values: list[float | None]) -> str:
-    """Mean and standard deviation of those that are there."""
-    known = [v for v in values if v is not None]
-    if not known:
-        return "-"
-    text = f"{statistics.fmean(known):.3f}"
-    if len(known) > 1:
-        text += f" ± {statistics.stdev(known):.3f}"
-    return text if len(known) == len(values) else f"{text} ({len(known)} of {len(values)})"
+    print_table(ARMS, options.seeds, path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ repeated; give another --out to repeat all of them (about 40 s a run on one of t
 A single operating point proves nothing: a guard may only move along the trade-off that lambda
 already offers. So each guard is run over a grid of lambda (and REVIVE over tau too), each at 0.25,
 0.5 and 1.0 edits per singular direction of the edited weight, each on several seeds, which change
-the facts, their new objects and their order.
+the facts, their new objects and their order. MEMIT-seq and AlphaEdit are the bases that remember
+the keys of all edits so far; AlphaEdit's strength is L2, its weight of the identity.
 """
 
 import argparse
@@ -26,6 +27,9 @@ DIRECTIONS = 512  # min(d_out, d_in) of the lab model's edited projections
 SHARES = (0.25, 0.5, 1.0)  # edits per direction at which every arm is measured
 BATCH = 64
 SAMPLE = 80  # edits measured
+
+STRENGTH = {"memit": "ridge", "memit-seq": "ridge", "alphaedit": "l2"}
+"""The setting of each editor that trades success for ability."""
 
 GUARDS: dict[str, dict[str, Any]] = {
     "none": {"name": "none"},
@@ -82,22 +86,25 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
         "weighted p1": (300, 1000, 3000),
         "weighted p2": (100, 300, 1000),
     },
+    "alphaedit": {
+        "none": (100, 300, 1000, 3000, 10000),
+        "revive .1": (100, 300, 1000),
+        "constrained .02": (300, 1000, 3000),
+    },
 }
 
 
 def arms(seed: int) -> Iterator[Arm]:
     """All runs of one seed."""
     every = round(DIRECTIONS * SHARES[0] / BATCH)
+    edits = round(DIRECTIONS * SHARES[-1])
     for editor, guards in GRID.items():
-        for guard, ridges in guards.items():
-            for ridge in ridges:
-                name = f"{editor}_{guard.replace(' ', '')}_{ridge}_s{seed}"
-                edits, editor_spec = (
-                    round(DIRECTIONS * SHARES[-1]),
-                    {"name": editor, "ridge": float(ridge)},
-                )
+        for guard, strengths in guards.items():
+            for strength in strengths:
+                name = f"{editor}_{guard.replace(' ', '')}_{strength}_s{seed}"
+                chosen = {"name": editor, STRENGTH[editor]: float(strength)}
                 spec = lab_spec(
-                    edits, BATCH, seed, editor_spec, GUARDS[guard], every=every, sample=SAMPLE
+                    edits, BATCH, seed, chosen, GUARDS[guard], every=every, sample=SAMPLE
                 )
                 yield Arm(name, name, {**spec, "checkpoint": {"every": 8}})
 

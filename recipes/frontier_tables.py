@@ -88,9 +88,8 @@ def _number(value: float | str) -> float:
 
 
 def _print_points(points: Mapping[tuple[str, str, int], Mapping[int, Point]]) -> None:
-    print(
-        "| editor | guard | lambda | exact | score | recall kept | ability kept | ppl x | norm x |"
-    )
+    columns = "exact | score | recall kept | ability kept | ppl x | norm x"
+    print(f"| editor | guard | strength | {columns} |")
     print("|---|---|---|---|---|---|---|---|---|")
     for (editor, guard, ridge), found in points.items():
         cells = [
@@ -111,9 +110,10 @@ def _print_frontiers(
     points: Mapping[tuple[str, str, int], Mapping[int, Point]], grid: Grid
 ) -> None:
     print(
-        "`best balance`: the highest harmonic mean of exact success and ability kept over lambda."
+        "`best balance`: the highest harmonic mean of exact success and ability kept, over the"
+        "\neditor's strength (lambda; L2 of AlphaEdit)."
         "\n`gain`: ability kept, minus what the unguarded editor keeps at the same exact success"
-        "\nor more (linear between lambdas), mean over the lambdas at which the guard does not"
+        "\nor more (linear between strengths), mean over the strengths at which the guard does not"
         "\ndominate itself: on both sides, what a user would choose from. A success that the"
         "\nunguarded editor never reaches is left out, and counted as `beyond`.\n"
     )
