@@ -8,6 +8,7 @@ from typing import Any
 from revive.data.check import check_edit
 from revive.data.edits import Edit
 from revive.data.repeats import Placed, settle
+from revive.data.standing import standing_edits
 from revive.errors import SpecError
 from revive.guards.base import Guard
 from revive.models.loading import LoadedModel, load_model
@@ -135,8 +136,15 @@ class Editor:
         return tuple(results)
 
     def evaluate(self, edits: Sequence[Edit] | None = None) -> dict[str, float]:
-        """Edit metrics with the current model, over all edits so far unless others are given."""
-        chosen = self.edits if edits is None else tuple(edits)
+        """Edit metrics with the current model.
+
+        Args:
+            edits: What to measure; all edits so far if None, of each fact the latest.
+
+        Raises:
+            SpecError: There are none.
+        """
+        chosen = standing_edits(self.edits) if edits is None else tuple(edits)
         if not chosen:
             raise SpecError("evaluate: no edits were made and none were given.")
         return score_edits(self.model, self.tokenizer, chosen).metrics()
@@ -203,7 +211,7 @@ class Editor:
         first = len(self.edits) + 1
         named = [replace(e, id=e.id or f"edit-{i}") for i, e in enumerate(edits, start=first)]
         placed = [Placed(check_edit(e, e.id), e.id) for e in named]
-        return settle(placed, limit=None, keep_last=True).edits
+        return settle(placed, limit=None, on_conflict="last").edits
 
     def _engine(self, batch: Sequence[Edit]) -> Engine:
         if self._built is None:

@@ -179,6 +179,21 @@ def test_contradictions_are_refused_unless_the_last_wins(tmp_path: Path):
     assert (conflict.replaced, conflict.target) == ("Linda Yaccarino", "Jack")
 
 
+def test_a_sequence_keeps_contradictions_in_their_order(tmp_path: Path):
+    other = {**GOOD, "prompt": "Twitter is led by"}
+    jack, again = {**GOOD, "target_new": "Jack"}, {**GOOD, "id": "back"}
+    path = lines(tmp_path, GOOD, other, GOOD, jack, jack, again)
+    loaded = load_edits(path, on_conflict="sequence")
+    assert [e.id for e in loaded.edits] == ["edit-1", "edit-2", "edit-4", "back"]
+    assert [r.id for r in loaded.duplicates] == ["edit-3", "edit-5"]
+    assert [(c.replaced, c.target) for c in loaded.conflicts] == [
+        ("Linda Yaccarino", "Jack"),
+        ("Jack", "Linda Yaccarino"),
+    ]
+    limited = load_edits(path, on_conflict="sequence", limit=3)
+    assert [e.id for e in limited.edits] == ["edit-1", "edit-2", "edit-4"]
+
+
 def test_the_limit_counts_distinct_edits_and_ignores_what_follows(tmp_path: Path):
     second = {**GOOD, "prompt": "Twitter is led by"}
     path = lines(
@@ -220,4 +235,15 @@ def test_the_lab_stream():
     assert loaded == load_edits("lab", limit=20, seed=3)
     assert loaded.fingerprint != load_edits("lab", limit=20, seed=4).fingerprint
     assert all(e.relation for e in loaded.edits)
-    assert "may be edited; ask for at most" in refusal(Path("lab"), limit=10**6)
+    message = refusal(Path("lab"), limit=10**6)
+    assert "may be edited; ask for at most" in message
+    assert "edits.on_conflict: sequence" in message
+    assert load_edits("lab", limit=20, seed=3, on_conflict="sequence").edits == loaded.edits
+
+
+def test_a_lab_sequence_is_longer_than_its_facts():
+    loaded = load_edits("lab", limit=10_000, on_conflict="sequence")
+    assert len({e.id for e in loaded.edits}) == 10_000
+    assert len(loaded.conflicts) == 10_000 - 4723
+    assert not loaded.duplicates
+    assert len(load_edits("lab", on_conflict="sequence").edits) == 4723

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from revive.lab import load_facts, relations
-from revive.lab.stream import edit_records
+from revive.lab.stream import edit_records, repeated_records
 
 FACTS = {fact.id: fact for fact in load_facts()}
 EDITABLE = sum(fact.split == "editable" for fact in load_facts())
@@ -101,3 +101,49 @@ def test_impossible_count_is_refused(count):
 
 def test_empty_stream():
     assert edit_records(0, 0) == []
+
+
+def rounds(count, seed=0):
+    """The stream, cut where a new round begins."""
+    records = repeated_records(count, seed)
+    return [records[i : i + EDITABLE] for i in range(0, count, EDITABLE)]
+
+
+def test_a_repeated_stream_begins_as_one_that_edits_no_fact_twice():
+    assert repeated_records(100, 3) == edit_records(100, 3)
+    assert rounds(EDITABLE + 1)[0] == edit_records(EDITABLE, 0)
+
+
+def test_every_round_is_a_new_permutation_of_all_facts_with_ids_of_its_own():
+    drawn = rounds(3 * EDITABLE)
+    ids = [r["id"] for records in drawn for r in records]
+    assert len(set(ids)) == len(ids)
+    orders = [[r["id"].partition("@")[0] for r in records] for records in drawn]
+    assert all(sorted(order) == sorted(orders[0]) for order in orders)
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert drawn[1][0]["id"].endswith("@2")
+
+
+def test_a_later_target_is_neither_true_nor_that_of_the_round_before():
+    drawn = rounds(3 * EDITABLE + 50, seed=2)
+    before = {r["id"]: r for r in drawn[0]}
+    first = dict(before)
+    for records in drawn[1:]:
+        for record in records:
+            name = record["id"].partition("@")[0]
+            assert record["target_new"] != before[name]["target_new"]
+            assert record["target_new"] not in truths(record["relation"], record["subject"])
+            kept = ("prompt", "subject", "target_true", "paraphrases", "neighborhood", "relation")
+            assert all(record[key] == first[name][key] for key in kept)
+            before[name] = record
+
+
+def test_a_longer_stream_goes_on_where_a_shorter_one_ends():
+    shorter, longer = repeated_records(EDITABLE + 10, 1), repeated_records(EDITABLE + 500, 1)
+    assert longer[: len(shorter)] == shorter
+    assert repeated_records(EDITABLE + 10, 2) != shorter
+
+
+def test_a_negative_count_is_refused():
+    with pytest.raises(ValueError, match="repeated_records"):
+        repeated_records(-1, 0)

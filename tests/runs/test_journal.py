@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revive.errors import PrerequisiteError, SpecError
-from revive.runs.journal import KINDS, SCHEMA, Journal
+from revive.runs.journal import KINDS, SCHEMA, Journal, JournalReader
 
 BATCH: dict[str, Any] = {
     "edits": ["a", "Zoë", "NaN"],
@@ -94,6 +94,26 @@ def test_torn_at_every_byte_what_was_whole_survives(tmp_path: Path):
         assert path.read_bytes() == content[: [0, *ends][whole]]
         journal.append("resume", journal.committed_step())
         assert Journal.read(path)[-1]["event"] == "resume"
+
+
+def test_a_reader_sees_every_line_once_and_only_when_it_is_whole(tmp_path: Path):
+    path = tmp_path / "journal.jsonl"
+    reader = JournalReader(path)
+    assert reader.new() == []
+    events = written(path, batches=2).events()
+    content = path.read_bytes()
+    path.write_bytes(b"")
+    found: list[Any] = []
+    for end in range(0, len(content) + 1, 7):
+        path.write_bytes(content[:end])
+        found += reader.new()
+    path.write_bytes(content)
+    found += reader.new()
+    assert same(found, events)
+    assert reader.new() == []
+    path.write_bytes(content + b"[]\n{}\n")
+    with pytest.raises(SpecError, match=f"line {len(events) + 1}"):
+        reader.new()
 
 
 @given(st.binary(min_size=1, max_size=60).filter(lambda b: b"\n" not in b))

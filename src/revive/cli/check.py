@@ -49,6 +49,7 @@ def check(
                 "sources": sources,
                 "edits": len(loaded.edits),
                 "duplicates": len(loaded.duplicates),
+                "conflicts": len(loaded.conflicts),
                 "memory_bytes": needs.memory_bytes,
                 "disk_bytes": needs.disk_bytes,
                 "seconds": needs.seconds,

@@ -26,7 +26,8 @@ def edit(
         Path | None, typer.Option("--run", help="Run folder [default: <out>.run].")
     ] = None,
     on_conflict: Annotated[
-        str, typer.Option(help="Contradicting edits: 'error', or 'last' wins.")
+        str,
+        typer.Option(help="Contradicting edits: 'error', 'last' wins, or made in 'sequence'."),
     ] = "error",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,

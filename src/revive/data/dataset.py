@@ -35,6 +35,13 @@ class Dataset(ABC):
         """What is converted of a record, one edit each; itself unless a format packs several."""
         return (record,)
 
+    def sequence(self, path: str, *, limit: int | None, seed: int) -> Iterable[Record]:
+        """As `records`, where facts may come again with other targets.
+
+        A file holds what it holds; a generator may go on for as long as it is asked to.
+        """
+        return self.records(path, limit=limit, seed=seed)
+
     @abstractmethod
     def matches(self, record: Record) -> bool:
         """Whether a file that starts with this record is in this format."""

@@ -10,17 +10,15 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from revive import registry
 from revive.data.check import check_edit
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit
 from revive.data.records import Record, read_records
-from revive.data.repeats import Conflict, Placed, Repeat, settle
+from revive.data.repeats import Conflict, OnConflict, Placed, Repeat, settle
 from revive.errors import SpecError
-
-OnConflict = Literal["error", "last"]
 
 _LOG = logging.getLogger(__name__)
 _LAB = "lab"
@@ -36,9 +34,10 @@ class LoadedEdits:
     """A stream of edits that is ready to be made.
 
     Attributes:
-        edits: Distinct, checked, each with an id.
+        edits: Checked, each with an id; of distinct facts, unless they are a sequence.
         duplicates: Records that said the same as an earlier one; dropped.
-        conflicts: Records that contradicted an earlier one, which they replaced.
+        conflicts: Records that contradict an earlier one, which they replaced, or will replace in
+            the course of a sequence.
         skipped: Places of published records that hold nothing to write.
         format: Name of the format.
         fingerprint: SHA-256 of the edits' content and order.
@@ -65,9 +64,10 @@ def load_edits(
     Args:
         path: A file, or `lab` for edits of the lab model's facts.
         format: One of `revive list datasets`, or `auto` to see it from the content.
-        limit: Keep the first so many distinct edits. The whole file is checked all the same, but
-            repeats beyond the limit are of no concern.
-        on_conflict: Whether edits that contradict each other are refused, or the last one wins.
+        limit: Keep the first so many edits, repeats not counted. The whole file is checked all the
+            same, but repeats beyond the limit are of no concern.
+        on_conflict: Whether edits that contradict each other are refused, the last one wins, or all
+            are made in sequence; of `lab`, a sequence may be longer than there are facts.
         seed: Which stream `lab` draws.
 
     Raises:
@@ -84,14 +84,16 @@ def load_edits(
     else:
         registry.require("datasets", format)
         dataset = _dataset(format)
-        records = list(dataset.records(name, limit=limit, seed=seed))
+        drawn = dataset.sequence if on_conflict == "sequence" else dataset.records
+        records = list(drawn(name, limit=limit, seed=seed))
     _warn_unknown(name, dataset, records)
     placed, skipped = _convert(dataset, records)
-    settled = settle(placed, limit=limit, keep_last=on_conflict == "last")
+    settled = settle(placed, limit=limit, on_conflict=on_conflict)
     edits = settled.edits
     if not edits:
         raise SpecError(f"{name}: holds no edits; every record is without a target.")
-    _report(name, len(settled.duplicates), len(settled.conflicts), len(skipped))
+    replaced = "to be replaced" if on_conflict == "sequence" else "replaced"
+    _report(name, len(settled.duplicates), len(settled.conflicts), replaced, len(skipped))
     return LoadedEdits(
         edits=edits,
         duplicates=settled.duplicates,
@@ -176,10 +178,10 @@ def _warn_unknown(name: str, dataset: Dataset, records: Sequence[Record]) -> Non
         )
 
 
-def _report(name: str, duplicates: int, conflicts: int, skipped: int) -> None:
+def _report(name: str, duplicates: int, conflicts: int, replaced: str, skipped: int) -> None:
     for count, what in (
         (duplicates, "repeated edits dropped"),
-        (conflicts, "edits replaced by a later one for the same subject and prompt"),
+        (conflicts, f"edits {replaced} by a later one for the same subject and prompt"),
         (skipped, "records with nothing to write skipped"),
     ):
         if count:

@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from revive.data.edits import Edit
+from revive.data.standing import Fact, fact_of
 from revive.errors import SpecError
+
+OnConflict = Literal["error", "last", "sequence"]
+"""What becomes of edits that contradict each other: they are refused; the last one wins before
+anything is edited; or all are made, and the last one wins in time, as in a deployed model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A record whose target replaced that of an earlier one for the same subject and prompt.
+    """A record whose target replaces that of an earlier one for the same subject and prompt.
 
     Attributes:
         subject: The subject of both.
@@ -47,47 +53,51 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Distinct edits, and what was done to make them so."""
+    """The edits to be made, and what was done about repeats and contradictions."""
 
     edits: tuple[Edit, ...]
     duplicates: tuple[Repeat, ...]
     conflicts: tuple[Conflict, ...]
 
 
-def settle(placed: Sequence[Placed], *, limit: int | None, keep_last: bool) -> Settled:
+def settle(placed: Sequence[Placed], *, limit: int | None, on_conflict: OnConflict) -> Settled:
     """Drop exact repeats and settle contradictions.
 
     An edit that wins stands at its own place, not at that of the one it replaces: it would be
-    made at that time.
+    made at that time. In a sequence, a repeat is an edit that says what its fact's latest one says.
 
     Args:
         placed: All edits, in order.
-        limit: Stop once so many distinct edits are found.
-        keep_last: Whether the last of contradicting edits wins; otherwise they are refused.
+        limit: Stop once there are so many.
+        on_conflict: Whether contradicting edits are refused, the last of them is kept, or all are.
 
     Raises:
-        SpecError: Edits contradict each other and `keep_last` is not set.
+        SpecError: Edits contradict each other and are refused.
     """
-    kept: dict[tuple[str, str], Placed] = {}
+    latest: dict[Fact, int] = {}
+    kept: list[Placed] = []
     duplicates: list[Repeat] = []
     conflicts: list[Conflict] = []
     for item in placed:
-        key = (item.edit.subject, item.edit.text)
-        earlier = kept.get(key)
-        if earlier is None:
-            if limit is not None and len(kept) == limit:
-                break
-        elif earlier.edit.target_new == item.edit.target_new:
+        key = fact_of(item.edit)
+        earlier = kept[latest[key]] if key in latest else None
+        if earlier is not None and earlier.edit.target_new == item.edit.target_new:
             duplicates.append(Repeat(item.edit.id, item.where, earlier.where))
-            kept[key] = _with_chains(earlier, item)
+            kept[latest[key]] = _with_chains(earlier, item)
             continue
-        else:
+        in_sequence = on_conflict == "sequence"
+        full = limit is not None and limit == (len(kept) if in_sequence else len(latest))
+        if full and (earlier is None or in_sequence):
+            break
+        if earlier is not None:
             conflicts.append(_conflict(earlier, item))
-            del kept[key]
-        kept[key] = item
-    if conflicts and not keep_last:
+        latest[key] = len(kept)
+        kept.append(item)
+    if conflicts and on_conflict == "error":
         raise SpecError(_refusal(conflicts))
-    return Settled(tuple(p.edit for p in kept.values()), tuple(duplicates), tuple(conflicts))
+    if conflicts and on_conflict == "last":
+        kept = [kept[place] for place in sorted(latest.values())]
+    return Settled(tuple(p.edit for p in kept), tuple(duplicates), tuple(conflicts))
 
 
 def _with_chains(kept: Placed, repeat: Placed) -> Placed:
@@ -114,5 +124,5 @@ def _refusal(conflicts: Sequence[Conflict]) -> str:
     return (
         f"{first.where}: {first.prompt!r} shall be {first.target!r}, but {first.first} says "
         f"{first.replaced!r}{more}. Remove one, or let the last one win: --on-conflict last "
-        "(edits.on_conflict: last)."
+        "(edits.on_conflict: last); sequence makes them all, one after the other."
     )

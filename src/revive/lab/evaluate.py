@@ -20,7 +20,9 @@ _LOG = logging.getLogger(__name__)
 _BLIMP_PAIRS = 200  # per paradigm; 67 paradigms
 
 
-def evaluate(folder: Path, data: Path, device: str = "cpu") -> dict[str, float]:
+def evaluate(
+    folder: Path, data: Path, device: str = "cpu", *, facts: int | None = None
+) -> dict[str, float]:
     """Recall on all editable facts, the battery, and public sets where `data` has them.
 
     Args:
@@ -28,6 +30,8 @@ def evaluate(folder: Path, data: Path, device: str = "cpu") -> dict[str, float]:
         data: Folder with `general/blimp` and `text/wikitext-2`; parts that are missing are left
             out of the result.
         device: Torch device.
+        facts: Measure the first so many editable facts and a battery of as many items, and no
+            public sets; None measures everything.
 
     Returns:
         `recall` (first template), `paraphrase` (the other trained templates), `held_out`
@@ -37,13 +41,18 @@ def evaluate(folder: Path, data: Path, device: str = "cpu") -> dict[str, float]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model: nn.Module = loaded.to(device)
-    facts = [fact for fact in load_facts() if fact.split == "editable"]
+    asked = [fact for fact in load_facts() if fact.split == "editable"][:facts]
+    items = {"facts": 10**6, "pairs": 500, "copies": 200}
+    if facts is not None:
+        items = dict.fromkeys(items, facts)
     result = {
-        "recall": _recall(model, tokenizer, facts, [0]),
-        "paraphrase": _recall(model, tokenizer, facts, range(1, 7)),
-        "held_out": _recall(model, tokenizer, facts, range(2), held_out=True),
-        **battery.measure(model, tokenizer, facts=10**6, pairs=500, copies=200),
+        "recall": _recall(model, tokenizer, asked, [0]),
+        "paraphrase": _recall(model, tokenizer, asked, range(1, 7)),
+        "held_out": _recall(model, tokenizer, asked, range(2), held_out=True),
+        **battery.measure(model, tokenizer, **items),
     }
+    if facts is not None:
+        return {key: round(value, 4) for key, value in result.items()}
     blimp = sorted((data / "general" / "blimp").glob("*.jsonl"))
     if blimp:
         result["blimp"] = _blimp(model, tokenizer, blimp)

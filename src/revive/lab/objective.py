@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_CHUNK = 512  # positions; bounds the float32 logits to _CHUNK * vocabulary
+# Positions at a time; bounds the float32 logits to this many rows of the vocabulary's length. A GPU
+# wants few large products, a CPU ones that stay in its caches.
+_CPU_CHUNK, _GPU_CHUNK = 512, 16_384
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -18,8 +20,9 @@ class _ChunkedLoss(torch.autograd.Function):
         hidden_grad = torch.empty_like(hidden)
         head_grad = torch.zeros(head.shape, dtype=torch.float32, device=head.device)
         losses = torch.empty(targets.shape, dtype=torch.float32, device=head.device)
-        for start in range(0, hidden.shape[0], _CHUNK):
-            part = slice(start, start + _CHUNK)
+        chunk = _CPU_CHUNK if hidden.device.type == "cpu" else _GPU_CHUNK
+        for start in range(0, hidden.shape[0], chunk):
+            part = slice(start, start + chunk)
             logits = (hidden[part] @ head.T).float()
             scale = logits.logsumexp(-1, keepdim=True)
             target, weight = targets[part, None], weights[part, None]

@@ -50,6 +50,16 @@ class Rows:
     documents: Tensor
     positions: Tensor
 
+    def to(self, device: torch.device) -> "Rows":
+        """All of them on a device, where they are so few that no step need wait for a copy."""
+        fields = (self.tokens, self.weights, self.documents, self.positions)
+        return Rows(*(field.to(device) for field in fields))
+
+    def part(self, first: int, last: int) -> "Rows":
+        """The rows from `first` up to `last`."""
+        fields = (self.tokens, self.weights, self.documents, self.positions)
+        return Rows(*(field[first:last] for field in fields))
+
 
 Document = list[tuple[int, float]]
 

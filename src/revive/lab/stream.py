@@ -30,6 +30,11 @@ class EditRecord(TypedDict):
     relation: str
 
 
+def editable_count() -> int:
+    """Number of facts that may be edited."""
+    return sum(fact.split == "editable" for fact in load_facts())
+
+
 def edit_records(count: int, seed: int, *, neighbors: int = 4) -> list[EditRecord]:
     """Draw a stream of edits that each make one true fact false.
 
@@ -57,15 +62,61 @@ def edit_records(count: int, seed: int, *, neighbors: int = 4) -> list[EditRecor
     chosen = rng.sample(editable, count)
     edited = {fact.subject for fact in chosen}
     groups = _free_groups(facts, edited)
+    answers, known = _answers(facts)
+    return [
+        _record(rng, fact, answers[fact.relation], known[fact.subject], groups, neighbors)
+        for fact in chosen
+    ]
+
+
+def repeated_records(count: int, seed: int, *, neighbors: int = 4) -> list[EditRecord]:
+    """Draw a stream of edits that goes on when every fact has been edited once.
+
+    Every round is a new permutation of all facts that may be edited, each with a target that is
+    neither true nor that of the round before; prompts, paraphrases, neighbours and the true target
+    stay those of the first round, so that a later edit is of the same fact. Ids of round r end in
+    `@r`. A longer stream of the same seed begins with the shorter one, if that is longer than a
+    round.
+
+    Args:
+        count: Number of edits.
+        seed: As of `edit_records`, which draws the first round.
+        neighbors: As there.
+
+    Raises:
+        ValueError: If `count` is negative.
+    """
+    size = editable_count()
+    if count < 0:
+        raise ValueError(f"repeated_records: count is {count}; ask for 0 or more")
+    records = edit_records(min(count, size), seed, neighbors=neighbors)
+    answers, known = _answers(load_facts())
+    before = records
+    turn = 1
+    while len(records) < count:
+        turn += 1
+        rng = random.Random(f"edits {seed} round {turn}")
+        after: list[EditRecord] = []
+        for record in rng.sample(before, size):
+            barred = {*known[record["subject"]], record["target_new"]}
+            # Every relation has at least two answers more than a fact's true ones.
+            while (target := rng.choice(answers[record["relation"]])) in barred:
+                continue
+            name = f"{record['id'].partition('@')[0]}@{turn}"
+            after.append({**record, "id": name, "target_new": target})
+        records = [*records, *after]
+        before = after
+    return records[:count]
+
+
+def _answers(facts: Sequence[Fact]) -> tuple[dict[str, list[str]], dict[str, set[str]]]:
+    """Objects by relation, as often as they come, and everything true of a subject."""
     answers: dict[str, list[str]] = defaultdict(list)
     known: dict[str, set[str]] = defaultdict(set)
     for fact in facts:
         answers[fact.relation].append(fact.object)
         known[fact.subject].add(fact.object)
-    return [
-        _record(rng, fact, answers[fact.relation], known[fact.subject], groups, neighbors)
-        for fact in chosen
-    ]
+    return answers, known
 
 
 def _free_groups(facts: Sequence[Fact], edited: set[str]) -> Groups:

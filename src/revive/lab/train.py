@@ -8,6 +8,10 @@ B/model.
 
 The whole data order is fixed by the seed before the first step, so a resumed run sees exactly
 the batches an undisturbed one would have seen.
+
+On a GPU the packed data lie on it as a whole, attention is torch's fused kernel with the documents'
+mask, and nothing is read back but the losses of every tenth step. `recipes/gpu_study.py` trains
+lab-large this way.
 """
 
 import argparse
@@ -16,7 +20,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from revive.lab import architecture, mix, packing, tokenizer
+from revive.lab import architecture, card, mix, packing, tokenizer
 from revive.lab.facts import load_facts
 from revive.lab.objective import weighted_loss
 from revive.lab.schedule import Schedule
@@ -55,16 +59,52 @@ class Options:
     facts: int
     resume: bool
     start: Path | None
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of one step, nats per token; on the device, where reading them waits for the step.
+
+    Attributes:
+        weighted: What is minimised.
+        objects: Of the facts' objects.
+        text: Of ordinary text.
+    """
+
+    weighted: Tensor
+    objects: Tensor
+    text: Tensor
+
+
+Progress = Callable[[int, int], None]
+"""Called with steps done and steps in all; may raise to stop the training, which can be resumed."""
 
 
 class Trainer:
     """A bfloat16 model with float32 master weights and AdamW state."""
 
-    def __init__(self, model: LlamaForCausalLM, schedule: Schedule, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: LlamaForCausalLM,
+        schedule: Schedule,
+        device: torch.device,
+        *,
+        compile: bool = False,
+    ) -> None:
+        """Move a model to a device.
+
+        Args:
+            model: The model; compiled or not, it is the one that is saved.
+            schedule: Of the learning rate.
+            device: Where it is trained.
+            compile: Whether torch compiles the forward pass: a minute at the start, worth it where
+                training takes many.
+        """
         nn.Module.to(model, device=device, dtype=torch.bfloat16)
         self.model = model
         self.schedule = schedule
-        self.device = device
+        self._body: Any = torch.compile(model.model) if compile else model.model
         self._weights = list(self.model.parameters())
         self._master = [weight.detach().float().clone() for weight in self._weights]
         matrices = [weight for weight in self._master if weight.ndim > 1]
@@ -75,21 +115,16 @@ class Trainer:
         ]
         self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
-    def step(self, number: int, rows: packing.Rows, picked: Tensor) -> tuple[float, float, float]:
-        """One update; returns the losses (nats per token): weighted, objects, ordinary text."""
-        batch = [
-            field[picked].to(self.device)
-            for field in (rows.tokens, rows.weights, rows.documents, rows.positions)
-        ]
-        tokens, weights, numbers, positions = batch
-        tokens = tokens.long()
-        hidden = self.model.model(
+    def step(self, number: int, rows: packing.Rows) -> Losses:
+        """One update from some rows, which lie on the model's device."""
+        tokens = rows.tokens.long()
+        hidden = self._body(
             input_ids=tokens,
-            attention_mask=_document_mask(numbers, self.model.dtype),
-            position_ids=positions.long(),
+            attention_mask=_document_mask(rows.documents, self.model.dtype),
+            position_ids=rows.positions.long(),
             use_cache=False,
         ).last_hidden_state[:, :-1]
-        wanted = weights[:, 1:].reshape(-1)
+        wanted = rows.weights[:, 1:].reshape(-1)
         loss, each = weighted_loss(
             hidden.reshape(-1, hidden.shape[-1]),
             self.model.lm_head.weight,
@@ -98,8 +133,9 @@ class Trainer:
         )
         loss.backward()
         self._update(self.schedule.rate(number))
-        objects = each[wanted > _OBJECT_WEIGHT].mean().item()
-        return loss.item(), objects, each[wanted == 1.0].mean().item()
+        return Losses(
+            loss.detach(), _mean(each, wanted > _OBJECT_WEIGHT), _mean(each, wanted == 1.0)
+        )
 
     def _update(self, rate: float) -> None:
         for master, weight in zip(self._master, self._weights, strict=True):
@@ -110,8 +146,7 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.step()
         with torch.no_grad():
-            for master, weight in zip(self._master, self._weights, strict=True):
-                weight.copy_(master)
+            torch._foreach_copy_(self._weights, self._master)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue."""
@@ -127,6 +162,11 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
+def _mean(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values; no indexing, which would wait for the device to count them."""
+    return (values * chosen).sum() / chosen.sum()
+
+
 def _document_mask(numbers: Tensor, dtype: torch.dtype) -> Tensor:
     """Additive mask that keeps attention causal and inside one document."""
     length = numbers.shape[1]
@@ -136,19 +176,27 @@ def _document_mask(numbers: Tensor, dtype: torch.dtype) -> Tensor:
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
 
-def run(options: Options) -> None:
-    """Train, save and evaluate."""
+def run(options: Options, progress: Progress | None = None) -> Path:
+    """Train and save; see `finish` for the evaluation.
+
+    Args:
+        options: What is trained, and how.
+        progress: Told after every step.
+
+    Returns:
+        The model's folder, which holds `training.json`.
+    """
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     device = _device(options.device)
     coder, rows = _prepare(options)
+    rows = rows.to(device)
     model = _model(options, coder)
     # On short rows with a dense mask, plain matrix products beat the fused CPU attention.
     model.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
-    order = torch.arange(len(rows.tokens))
-    steps = len(order) // options.batch
-    trainer = Trainer(model, Schedule(options.rate, steps), device)
+    steps = len(rows.tokens) // options.batch
+    trainer = Trainer(model, Schedule(options.rate, steps), device, compile=options.compile)
     checkpoint = options.out / "checkpoint.pt"
     first, before = 0, 0.0
     if options.resume and checkpoint.is_file():
@@ -159,20 +207,29 @@ def run(options: Options) -> None:
     _LOG.info("%s", json.dumps({"event": "start", "steps": steps, "tokens": steps * per_step}))
     begin = saved_at = time.monotonic()
     for number in range(first, steps):
-        picked = order[number * options.batch : (number + 1) * options.batch]
-        losses = trainer.step(number, rows, picked)
-        now = time.monotonic()
+        part = rows.part(number * options.batch, (number + 1) * options.batch)
+        losses = trainer.step(number, part)
         if number % _LOG_STEPS == 0 or number == steps - 1:
-            _log_step(number, steps, per_step, first, losses, trainer.schedule, now - begin, before)
+            seconds = time.monotonic() - begin
+            _log_step(number, steps, per_step, first, losses, trainer.schedule, seconds, before)
+        now = time.monotonic()
         if now - saved_at > _CHECKPOINT_SECONDS:
             saved_at = now
             _save(checkpoint, trainer, number + 1, before + now - begin)
+        if progress is not None:
+            try:
+                progress(number + 1, steps)
+            except BaseException:
+                _save(checkpoint, trainer, number + 1, before + time.monotonic() - begin)
+                raise
     seconds = before + time.monotonic() - begin
     folder = options.out / "model"
     model.set_attn_implementation("sdpa")
     model.save_pretrained(folder)
     coder.save_pretrained(folder)
-    _finish(options, folder, steps * per_step, seconds, device)
+    card.record_stage(folder, _stage(options, steps * per_step, seconds, device), options.start)
+    checkpoint.unlink(missing_ok=True)
+    return folder
 
 
 def _model(options: Options, coder: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -220,7 +277,7 @@ def _log_step(
     steps: int,
     per_step: int,
     first: int,
-    losses: tuple[float, float, float],
+    losses: Losses,
     schedule: Schedule,
     seconds: float,
     before: float,
@@ -231,9 +288,9 @@ def _log_step(
         "steps": steps,
         "tokens": (number + 1) * per_step,
         "tokens_per_second": round((number + 1 - first) * per_step / max(seconds, 1e-9)),
-        "loss": round(losses[0], 4),
-        "object_loss": round(losses[1], 4),
-        "text_loss": round(losses[2], 4),
+        "loss": round(losses.weighted.item(), 4),
+        "object_loss": round(losses.objects.item(), 4),
+        "text_loss": round(losses.text.item(), 4),
         "rate": schedule.rate(number),
         "seconds": round(before + seconds, 1),
     }
@@ -246,13 +303,8 @@ def _save(path: Path, trainer: Trainer, step: int, seconds: float) -> None:
     os.replace(partial, path)
 
 
-def _finish(
-    options: Options, folder: Path, tokens: int, seconds: float, device: torch.device
-) -> None:
-    # Imported late: evaluation needs the probes, which training itself does not.
-    from revive.lab import card, evaluate
-
-    stage = card.Stage(
+def _stage(options: Options, tokens: int, seconds: float, device: torch.device) -> card.Stage:
+    return card.Stage(
         tokens=tokens,
         minutes=round(seconds / 60, 1),
         hardware=f"{os.cpu_count()} CPU cores" if device.type == "cpu" else "one GPU",
@@ -260,11 +312,16 @@ def _finish(
         f"{options.exposures} --rate {options.rate} --batch {options.batch} --seed {options.seed}"
         + (" --start STAGE-BEFORE" if options.start else ""),
     )
-    # Before the evaluation, which takes minutes: what was trained is then on record at once.
-    stages = card.record_stage(folder, stage, after=options.start)
-    result = evaluate.evaluate(folder, options.data, device=str(device))
+
+
+def finish(folder: Path, options: Options) -> None:
+    """Evaluate what was trained, and write its card."""
+    # Imported late: evaluation needs the probes, which training itself does not.
+    from revive.lab import evaluate
+
+    result = evaluate.evaluate(folder, options.data, device=str(_device(options.device)))
     _LOG.info("%s", json.dumps({"event": "evaluation", **result}))
-    card.write(folder, stages, result)
+    card.write(folder, card.read_stages(folder), result)
 
 
 def _device(name: str) -> torch.device:
@@ -280,7 +337,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for model and checkpoint")
     parser.add_argument(
         "--size",
-        choices=("base", "large"),
+        choices=("tiny", "base", "large"),
         help="base is what ships; large, lab-large, needs a GPU [default: large if there is one]",
     )
     parser.add_argument("--device", default="auto")
@@ -292,12 +349,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--facts", type=int, default=0, help="only the first N facts (0: all)")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="let torch compile the model")
     parser.add_argument("--start", type=Path, help="model folder of the stage before")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = parser.parse_args(argv)
     if options.size is None:
         options.size = "base" if _device(options.device).type == "cpu" else "large"
-    run(Options(**vars(options)))
+    chosen = Options(**vars(options))
+    finish(run(chosen), chosen)
 
 
 if __name__ == "__main__":

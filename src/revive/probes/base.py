@@ -18,7 +18,8 @@ class ProbeContext:
         model: The causal language model.
         tokenizer: Its tokenizer.
         ledger: fp32 truth of the edited weights.
-        edits: All edits made so far, in order; those that failed are included.
+        edits: The edits that stand, in order: all so far, of each fact the latest, without those
+            that were taken out; those that failed are included.
         seed: Seed of samples.
     """
 

@@ -1,4 +1,4 @@
-"""Edit success over all edits so far, with the current model.
+"""Edit success over all edits so far, of each fact the latest, with the current model.
 
 Protocol: CounterFact (ROME, arXiv 2202.05262, section 3.4). Per-token mean NLL of the new and the
 true target after each prompt. Efficacy and paraphrase: share with NLL(new) < NLL(true);
@@ -131,7 +131,7 @@ class EditsProbe(Probe):
         self.age_bins = age_bins
 
     def measure(self, context: ProbeContext) -> Measurement:
-        """Score all edits so far, or a sample of them."""
+        """Score all edits that stand, or a sample; age is counted in edits that stand."""
         count = len(context.edits)
         if count == 0:
             return Measurement({})

@@ -58,7 +58,7 @@ class Point(BaseModel):
         fields = cast("dict[str, Any]", row)
         metrics = numbers(fields)
         edits, sample = fields.get("edits"), fields.get("sample")
-        for key in ("edits", "sample", "step", "time"):
+        for key in ("edits", "sample", "superseded", "step", "time"):
             metrics.pop(key, None)
         retention = fields.get("retention") or ()
         return {"edits": edits, "sample": sample, "metrics": metrics, "retention": retention}

@@ -15,6 +15,7 @@ the level was not fitted on.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from revive.errors import SpecError
@@ -87,24 +88,57 @@ def remaining(edits: Sequence[int], values: Sequence[float], level: float) -> fl
     return math.exp(power) - points[-1][0]
 
 
-def check_alarm(alarm: AlarmSpec, events: Sequence[Mapping[str, Any]]) -> Raised | None:
-    """The alarm that a run's journal calls for now; None if there is none, or it was raised."""
-    counted = standing(events)
-    if any(event["event"] == "alarm" for event in counted):
-        return None
-    points = measured(alarm, counted)
-    found = crossed(
-        [p.value for p in points],
-        alarm.level,
-        above=alarm.above is not None,
-        patience=alarm.patience,
-    )
-    return None if found is None else points[-1]
+class AlarmWatch:
+    """The alarm of a run that goes on: a measurement costs the same after any number of others."""
+
+    def __init__(self, alarm: AlarmSpec, events: Sequence[Mapping[str, Any]]) -> None:
+        """Take in a journal.
+
+        Args:
+            alarm: What is watched.
+            events: Everything that has happened so far.
+        """
+        self._alarm = alarm
+        self._before = math.nan
+        self._points: dict[int, Raised] = {}
+        self._told = False
+        for event in standing(events):
+            self.take(event)
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take in one more event, of the last step or a later one."""
+        self._told |= event["event"] == "alarm"
+        alarm = self._alarm
+        if event["event"] != "measure" or alarm.metric not in event["metrics"]:
+            return
+        value = float(event["metrics"][alarm.metric])
+        if event["step"] == 0:
+            self._before = value
+            return
+        value = value / self._before if alarm.relative else value
+        # Taken out and put in again: where a step was measured twice, the later one counts.
+        self._points.pop(event["step"], None)
+        self._points[event["step"]] = Raised(event["step"], event["edits"], value)
+
+    def raised(self) -> Raised | None:
+        """The alarm that is called for now; None if there is none, or it was raised before."""
+        alarm = self._alarm
+        if self._told:
+            return None
+        last = list(islice(reversed(self._points.values()), alarm.patience))[::-1]
+        above = alarm.above is not None
+        values = [p.value for p in last]
+        found = crossed(values, alarm.level, above=above, patience=alarm.patience)
+        return None if found is None else last[-1]
+
+    def points(self) -> list[Raised]:
+        """The metric at every measurement after an edit, in order."""
+        return list(self._points.values())
 
 
 def edits_left(alarm: AlarmSpec, events: Sequence[Mapping[str, Any]]) -> float | None:
     """The forecast: edits until the metric reaches the alarm's level, None where there is none."""
-    points = measured(alarm, standing(events))
+    points = AlarmWatch(alarm, events).points()
     values = [p.value for p in points]
     if crossed(values, alarm.level, above=alarm.above is not None) is not None:
         return 0.0
@@ -147,19 +181,3 @@ def told(event: Mapping[str, Any]) -> str:
         f"alarm after {event['edits']} edits: {event['metric']} is {value:.3g}{over}, the level is "
         f"{level:.3g}; {what}."
     )
-
-
-def measured(alarm: AlarmSpec, events: Sequence[Mapping[str, Any]]) -> list[Raised]:
-    """The alarm's metric at every measurement after an edit, in order."""
-    found: dict[int, Raised] = {}
-    before = math.nan
-    for event in events:
-        if event["event"] != "measure" or alarm.metric not in event["metrics"]:
-            continue
-        value = float(event["metrics"][alarm.metric])
-        if event["step"] == 0:
-            before = value
-            continue
-        value = value / before if alarm.relative else value
-        found[event["step"]] = Raised(event["step"], event["edits"], value)
-    return [found[step] for step in sorted(found)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from revive.errors import ReviveError
-from revive.report.events import read_events
+from revive.runs.journal import JournalReader
 from revive.runs.yaml_text import format_yaml
 
 Report = Callable[[str, int, dict[str, float], str], None]
@@ -73,6 +73,7 @@ def run_arms(
     out.mkdir(parents=True, exist_ok=True)
     waiting = [arm for arm in arms if not (out / arm.name / "summary.json").exists()]
     running: dict[str, subprocess.Popen[bytes]] = {}
+    followers: dict[str, _Follower] = {}
     limit = jobs or os.cpu_count() or 1
     try:
         while waiting or running:
@@ -82,7 +83,7 @@ def run_arms(
             time.sleep(_POLL_SECONDS)
             for arm in arms:
                 if report is not None and arm.name in running:
-                    _tell(arm, out, report)
+                    followers.setdefault(arm.name, _Follower(arm, out, report)).tell()
                 process = running.get(arm.name)
                 if process is None or process.poll() is None:
                     continue
@@ -121,19 +122,31 @@ def _launch(arm: Arm, out: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def _tell(arm: Arm, out: Path, report: Report) -> None:
-    journal = out / arm.name / "journal.jsonl"
-    if not journal.exists():
-        report(arm.label, 0, {}, "loading")
-        return
-    edits = 0
-    metrics: dict[str, float] = {}
-    for event in read_events(journal):
-        if event.get("event") == "batch":
-            edits += len(event.get("edits", ()))
-        elif event.get("event") == "measure" and event.get("edits"):
-            metrics.update(event.get("metrics", {}))
-    report(arm.label, edits, metrics, "editing" if edits else "preparing")
+class _Follower:
+    """What is known of an arm; its journal is read once, however often one looks."""
+
+    def __init__(self, arm: Arm, out: Path, report: Report) -> None:
+        self._arm, self._report = arm, report
+        self._journal = JournalReader(out / arm.name / "journal.jsonl")
+        self._edits: dict[int, int] = {}
+        self._metrics: dict[str, float] = {}
+        self._begun = False
+
+    def tell(self) -> None:
+        """Report what is new, and what is known."""
+        for event in self._journal.new():
+            self._begun = True
+            if event["event"] == "batch":
+                self._edits[event["step"]] = len(event["edits"])
+            elif event["event"] == "measure" and event["edits"]:
+                self._metrics.update(event["metrics"])
+            elif event["event"] == "rollback":
+                # Of batches that were undone before this process looked.
+                kept = {k: n for k, n in self._edits.items() if k <= event["step"]}
+                self._edits = kept
+        edits = sum(self._edits.values())
+        phase = ("editing" if edits else "preparing") if self._begun else "loading"
+        self._report(self._arm.label, edits, dict(self._metrics), phase)
 
 
 def _failure(arm: Arm, out: Path, code: int) -> ArmFailed:

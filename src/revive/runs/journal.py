@@ -47,6 +47,10 @@ class Journal:
         self.path = path
         self.torn_bytes = torn
         self._events = list(events)
+        # Kept up with every line, so that a batch costs the same after any number of others.
+        self._step = 0
+        for event in self._events:
+            self._step = _committed(self._step, event)
 
     @classmethod
     def open(cls, path: Path) -> "Journal":
@@ -88,13 +92,7 @@ class Journal:
 
     def committed_step(self) -> int:
         """Number of the last batch that stands; 0 before the first."""
-        step = 0
-        for event in self._events:
-            if event["event"] == "batch":
-                step = event["step"]
-            elif event["event"] == "rollback":
-                step = min(step, event["step"])
-        return step
+        return self._step
 
     def append(self, kind: Kind, step: int, **fields: Any) -> Event:
         """Write one event to the disk.
@@ -115,10 +113,11 @@ class Journal:
         read_back = _event(line.encode("utf-8"))
         if isinstance(read_back, str):
             raise TypeError(f"journal: {kind} {read_back}")
-        if kind == "batch" and step != self.committed_step() + 1:
-            raise ValueError(f"journal: batch {step} after {self.committed_step()}")
+        if kind == "batch" and step != self._step + 1:
+            raise ValueError(f"journal: batch {step} after {self._step}")
         self._write(line.encode("utf-8") + b"\n")
         self._events.append(read_back)
+        self._step = _committed(self._step, read_back)
         return read_back
 
     def _write(self, line: bytes) -> None:
@@ -138,17 +137,53 @@ class Journal:
             os.close(descriptor)
 
 
+class JournalReader:
+    """Reads a journal that another process may be writing: each call, only what is new."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = 0
+        self._lines = 0
+
+    def new(self) -> list[Event]:
+        """Events since the last call; a line that is not whole yet is left for the next.
+
+        Raises:
+            SpecError: A whole line is damaged, or a newer version wrote it.
+        """
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._size)
+            content = file.read()
+        events, read = _parsed(content, self._path, self._lines)
+        self._size += read
+        self._lines += len(events)
+        return events
+
+
+def _committed(step: int, event: Event) -> int:
+    """Number of batches that stand after an event, from that before it."""
+    if event["event"] == "batch":
+        return event["step"]
+    return min(step, event["step"]) if event["event"] == "rollback" else step
+
+
 def _parse(path: Path) -> tuple[list[Event], int]:
     """Events, and the size of the file up to the end of the last whole line."""
-    content = path.read_bytes() if path.exists() else b""
+    return _parsed(path.read_bytes() if path.exists() else b"", path, 0)
+
+
+def _parsed(content: bytes, path: Path, before: int) -> tuple[list[Event], int]:
+    """Events of the lines after the first `before`, and the bytes of those that are whole."""
     lines = content.split(b"\n")
     events: list[Event] = []
     size = 0
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(lines[:-1], start=before + 1):
         found = _event(line)
         if isinstance(found, str):
             # Blocks that were allocated but never written show as a garbled last line.
-            if found == _NOT_JSON and number == len(lines) - 1 and not lines[-1]:
+            if found == _NOT_JSON and number == before + len(lines) - 1 and not lines[-1]:
                 break
             raise SpecError(
                 f"{path}, line {number}: {found}; the journal was changed from outside. Restore "

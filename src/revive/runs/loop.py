@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ import torch
 
 from revive import registry
 from revive.data.edits import Edit
-from revive.data.order import batches, order_edits
 from revive.data.readers import LoadedEdits, load_edits
+from revive.data.stream import Stream
 from revive.errors import SpecError
 from revive.models.loading import LoadedModel
 from revive.models.precision import products
 from revive.probes.base import Probe, ProbeContext
-from revive.runs.alarm import check_alarm, check_metric, stopped_by_alarm, told
+from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
 from revive.runs.build import Built, build, load_from_spec
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
@@ -117,11 +117,11 @@ class _Run:
         self.folder = folder
         self.loaded = loaded
         self.observer = observer
-        self.stream = order_edits(edits.edits, spec.edits.order, spec.edits.seed)
-        self.batches = batches(self.stream, spec.edits.batch_size)
+        chosen = spec.edits
+        self.stream = Stream(edits.edits, chosen.order, chosen.seed, chosen.batch_size)
         self.journal = Journal.open(folder.journal)
         self.built: Built = build(
-            spec, loaded, self.batches[0], cache=cache_folder(), notify=observer.phase
+            spec, loaded, self.stream.batches[0], cache=cache_folder(), notify=observer.phase
         )
         self.spec = self.built.spec
         if self.spec != spec:
@@ -131,6 +131,9 @@ class _Run:
         self.before = MeasurementCache(
             cache_folder() / "measurements", loaded, self.spec.model.precision
         )
+        # Of what happened before this process took over; what it does itself it knows.
+        self.removed = frozenset[str]()
+        self.watch: AlarmWatch | None = None
 
     def announce(self, edits: LoadedEdits) -> None:
         """Record what the run begins with."""
@@ -170,40 +173,44 @@ class _Run:
 
     def drive(self, done: int) -> dict[str, Any]:
         """Make every batch after the first `done`, measure, checkpoint, summarise."""
-        self.observer.started(self._edits_after(done), len(self.stream))
-        self._measure_if_due(done)
+        last = len(self.stream.batches)
+        events = standing(self.journal.events())
+        self.removed = frozenset(e["edit"] for e in events if "edit" in e)
+        self.observer.started(self.stream.count(done), len(self.stream))
+        self._measure_if_due(done, _measured_at(done, events))
         if self.spec.alarm is not None:
             check_metric(self.spec.alarm, self.journal.events())
+            self.watch = AlarmWatch(self.spec.alarm, self.journal.events())
         self._checkpoint_if_due(done)
         if self._alarm_stops(done):
             return _summarise(self.spec, self.folder, self.journal.events())
-        for step in range(done + 1, len(self.batches) + 1):
+        for step in range(done + 1, last + 1):
             self._batch(step)
-            self.observer.batch(self._edits_after(step))
+            self.observer.batch(self.stream.count(step))
             self._measure_if_due(step)
             self._checkpoint_if_due(step)
             if self._alarm_stops(step):
                 return _summarise(self.spec, self.folder, self.journal.events())
-        self.journal.append("finish", len(self.batches), peak_memory_bytes=peak_memory())
+        self.journal.append("finish", last, peak_memory_bytes=peak_memory())
         return _summarise(self.spec, self.folder, self.journal.events())
 
     def _batch(self, step: int) -> None:
-        batch = self.batches[step - 1]
+        batch = self.stream.batches[step - 1]
         self.observer.phase("editing", 0, 0)
         result = self.built.engine.apply(batch)
         # The update file first, then the journal's line: the line is the commit.
         self.folder.save_update(step, result.tensors())
-        self.journal.append("batch", step, **batch_fields(batch, result))
+        before = self.stream.supersedes
+        superseded = {edit.id: before[edit.id] for edit in batch if edit.id in before}
+        self.journal.append(
+            "batch",
+            step,
+            **batch_fields(batch, result),
+            **({"supersedes": superseded} if superseded else {}),
+        )
 
-    def _measure_if_due(self, step: int) -> None:
-        measured: set[str] = set()
-        for event in standing(self.journal.events()):
-            if event["event"] == "measure" and event["step"] == step:
-                measured.update(event["probes"])
-            elif "edit" in event:
-                # Without that edit the model is another one.
-                measured.clear()
-        last = len(self.batches)
+    def _measure_if_due(self, step: int, measured: Collection[str] = ()) -> None:
+        last = len(self.stream.batches)
         due = [
             probe
             for every, probe in self.probes
@@ -212,7 +219,9 @@ class _Run:
         if not due:
             return
         # Before the first edit there is nothing to retain: the stream itself is measured.
-        edits = self.stream[: self._edits_after(step)] or self.stream[:UNEDITED_SAMPLE]
+        made = self.stream.count(step)
+        edits = self.stream.standing(made or UNEDITED_SAMPLE, self.removed)
+        superseded = sum(e.id not in self.removed for e in self.stream.edits[:made]) - len(edits)
         context = ProbeContext(
             self.loaded.model,
             self.loaded.tokenizer,
@@ -236,22 +245,25 @@ class _Run:
             retention.extend(dict(row) for row in taken.retention)
             for key, values in taken.sites.items():
                 sites.setdefault(key, {}).update(values)
-        self.journal.append(
+        event = self.journal.append(
             "measure",
             step,
-            edits=self._edits_after(step),
+            edits=made,
             probes=[probe.name for probe in due],
             metrics=metrics,
             sample=sample,
             retention=retention if step else [],
             seconds=time.perf_counter() - started,
+            **({"superseded": superseded} if superseded > 0 else {}),
             **({"sites": sites} if sites else {}),
             **({"intervals": intervals} if intervals else {}),
         )
-        self.observer.measured(self._edits_after(step), metrics)
+        if self.watch is not None:
+            self.watch.take(event)
+        self.observer.measured(made, metrics)
 
     def _checkpoint_if_due(self, step: int) -> None:
-        last = step == len(self.batches)
+        last = step == len(self.stream.batches)
         if step == 0 or (step % self.spec.checkpoint.every and not last):
             return
         if step in self.folder.checkpoints():
@@ -264,11 +276,11 @@ class _Run:
     def _alarm_stops(self, step: int) -> bool:
         """Raise the alarm if the journal calls for it; whether the run ends here because of it."""
         alarm = self.spec.alarm
-        raised = None if alarm is None else check_alarm(alarm, self.journal.events())
-        if alarm is None or raised is None:
+        raised = None if self.watch is None else self.watch.raised()
+        if alarm is None or self.watch is None or raised is None:
             return False
-        stops = alarm.stop and step < len(self.batches)
-        self.journal.append(
+        stops = alarm.stop and step < len(self.stream.batches)
+        event = self.journal.append(
             "alarm",
             step,
             edits=raised.edits,
@@ -277,11 +289,9 @@ class _Run:
             relative=alarm.relative,
             stop=stops,
         )
-        self.observer.alarm(told(self.journal.events()[-1]))
+        self.watch.take(event)
+        self.observer.alarm(told(event))
         return stops
-
-    def _edits_after(self, step: int) -> int:
-        return min(step * self.spec.edits.batch_size, len(self.stream))
 
 
 def batch_fields(batch: tuple[Edit, ...], result: BatchResult) -> dict[str, Any]:
@@ -303,6 +313,18 @@ def batch_fields(batch: tuple[Edit, ...], result: BatchResult) -> dict[str, Any]
         "notes": dict(result.outcome.notes),
         "seconds": dict(result.seconds),
     }
+
+
+def _measured_at(step: int, events: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Probes that have measured the model as it stands after a step."""
+    measured: set[str] = set()
+    for event in events:
+        if event["event"] == "measure" and event["step"] == step:
+            measured.update(event["probes"])
+        elif "edit" in event:
+            # Without that edit the model is another one.
+            measured.clear()
+    return measured
 
 
 def _summarise(spec: RunSpec, folder: RunFolder, events: Sequence[Event]) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Bring a model to where a run's journal ends: checkpoint, then stored updates, in order."""
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
 from revive.linalg.lowrank import LowRank
 from revive.models.ledger import Ledger
 from revive.runs.engine import Engine, stored_columns, stored_updates
@@ -38,22 +41,46 @@ def restore_ledger(
     base = max((s for s in folder.checkpoints() if s <= step), default=0)
     if base:
         ledger.load_state_dict(folder.load_checkpoint(base))
+    contents = BatchContents.of(journal)
     for number in range(base + 1, step + 1):
-        for key, factors in standing_updates(folder, journal, number).items():
+        for key, factors in standing_updates(folder, contents, number).items():
             ledger.commit(key, factors)
     return step
 
 
-def standing_updates(folder: RunFolder, journal: Journal, step: int) -> dict[str, LowRank]:
+@dataclass(frozen=True)
+class BatchContents:
+    """What a journal says of its batches that stand, read once for all of them.
+
+    Attributes:
+        made: By step, ids of the edits that the batch made.
+        removed: By step, ids of those that were taken out later.
+    """
+
+    made: Mapping[int, Sequence[str]]
+    removed: Mapping[int, Collection[str]]
+
+    @classmethod
+    def of(cls, journal: Journal) -> "BatchContents":
+        """Read a journal."""
+        made: dict[int, Sequence[str]] = {}
+        removed: dict[int, set[str]] = {}
+        for event in standing(journal.events()):
+            if event["event"] == "batch":
+                made[event["step"]] = event["made"]
+            elif event.get("edit"):
+                removed.setdefault(event["batch"], set()).add(event["edit"])
+        return cls(made, removed)
+
+
+def standing_updates(folder: RunFolder, contents: BatchContents, step: int) -> dict[str, LowRank]:
     """What a batch wrote, by parameter name, without the edits that were taken out later.
 
     Stored updates are never rewritten: the journal alone says which columns still count.
     """
     tensors = folder.load_update(step)
     updates, columns = stored_updates(tensors), stored_columns(tensors)
-    events = standing(journal.events())
-    made = next(e["made"] for e in events if e["event"] == "batch" and e["step"] == step)
-    gone = {made.index(e["edit"]) for e in events if e.get("edit") and e["batch"] == step}
+    gone = {contents.made[step].index(edit) for edit in contents.removed.get(step, ())}
     for key, factors in updates.items() if gone else ():
         left = factors.left.clone()
         left[:, [c for c, owner in enumerate(columns[key]) if owner in gone]] = 0

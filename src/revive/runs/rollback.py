@@ -1,13 +1,15 @@
 """Undo: a run's last batches, or one edit out of the middle."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
 from revive.runs.engine import stored_columns, stored_updates
 from revive.runs.journal import Journal
-from revive.runs.replay import standing_updates
+from revive.runs.replay import BatchContents, standing_updates
 from revive.runs.store import RunFolder
 from revive.runs.summary import standing
 
@@ -44,12 +46,15 @@ def rollback_to(folder: Path, step: int) -> Undone:
                 f"--to: the run has {committed} committed batches; give 0 to {committed}."
             )
         gone = [e for e in standing(journal.events()) if e["event"] == "batch" and e["step"] > step]
-        norm = _norm([standing_updates(run, journal, e["step"]) for e in gone])
+        contents = BatchContents.of(journal)
+        squares = [_square(standing_updates(run, contents, e["step"])) for e in gone]
         # The journal's line is the commit; files beyond it are leftovers from then on.
         journal.append("rollback", step, to=step)
         run.drop_after(step)
     removed = tuple(i for e in gone for i in e["made"])
-    return Undone(step, removed, norm, f"'revive resume {folder}' makes the batches again.")
+    return Undone(
+        step, removed, sum(squares) ** 0.5, f"'revive resume {folder}' makes the batches again."
+    )
 
 
 def rollback_edit(folder: Path, edit_id: str) -> Undone:
@@ -83,14 +88,15 @@ def rollback_edit(folder: Path, edit_id: str) -> Undone:
                 )
             columns = [c for c, owner in enumerate(owners) if owner == number]
             parts[key] = LowRank(factors.left[:, columns], factors.right[columns])
-        norm = _norm([parts])
+        norm = _square(parts) ** 0.5
         # Checkpoints that hold the edit go first: after a kill in between, the sums are replayed.
         run.drop_checkpoints_from(step)
         journal.append("rollback", journal.committed_step(), edit=edit_id, batch=step)
         last = journal.committed_step()
     shared = len(batch["made"]) - 1
     note = (
-        f"its batch wrote {shared} other edits with it, solved together: their outputs on keys "
+        f"{_of_its_fact(events, edit_id)}"
+        f"Its batch wrote {shared} other edits with it, solved together: their outputs on keys "
         "like this one's move too; "
         f"{last - step} later batches were computed on a model that held it. Measure again with "
         f"'revive evaluate'."
@@ -98,5 +104,25 @@ def rollback_edit(folder: Path, edit_id: str) -> Undone:
     return Undone(last, (edit_id,), norm, note)
 
 
-def _norm(updates: list[dict[str, LowRank]]) -> float:
-    return sum(f.fro() ** 2 for batch in updates for f in batch.values()) ** 0.5
+def _of_its_fact(events: Sequence[Mapping[str, Any]], edit_id: str) -> str:
+    """What becomes of other edits of the fact, as a sentence; empty if there are none."""
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    gone = {event["edit"] for event in events if event.get("edit")}
+    for event in events:
+        for later, earlier in event.get("supersedes", {}).items():
+            before[later], after[earlier] = earlier, later
+    later, earlier = after.get(edit_id), before.get(edit_id)
+    while later is not None and later in gone:
+        later = after.get(later)
+    while earlier is not None and earlier in gone:
+        earlier = before.get(earlier)
+    if later is not None:
+        return f"Edit {later} of the same fact, which had superseded it, stands. "
+    if earlier is not None:
+        return f"Edit {earlier} of the same fact stands again. "
+    return ""
+
+
+def _square(updates: Mapping[str, LowRank]) -> float:
+    return sum(factors.fro() ** 2 for factors in updates.values())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from revive.data.edits import Edit
-from revive.data.order import batches, order_edits
+from revive.data.stream import Stream
 from revive.errors import SpecError
 from revive.runs.build import CALIBRATION_BATCH, Built, build, load_from_spec
 from revive.runs.cache import cache_folder
@@ -50,9 +50,9 @@ def scan_energy(spec: RunSpec, notify: Notify = silent) -> Calibration:
 
 
 def _fresh_batch(spec: RunSpec) -> Sequence[Edit]:
+    chosen = spec.edits
     edits = read_edits(spec).edits
-    stream = order_edits(edits, spec.edits.order, spec.edits.seed)
-    return batches(stream, spec.edits.batch_size)[0]
+    return Stream(edits, chosen.order, chosen.seed, chosen.batch_size).batches[0]
 
 
 def _built(spec: RunSpec, batch: Sequence[Edit], notify: Notify) -> Built:

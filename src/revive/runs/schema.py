@@ -89,11 +89,13 @@ class EditsSpec(_Part):
     Attributes:
         path: A file, or `lab`.
         format: A dataset's name, or `auto`.
-        limit: Use the first so many distinct edits.
+        limit: Use the first so many edits, repeats not counted.
         batch_size: Edits per update.
         order: `file`, `random`, or `clustered` by relation or subject.
         seed: Of the order, and of the lab's stream.
-        on_conflict: Whether contradicting edits are refused, or the last one wins.
+        on_conflict: Whether contradicting edits are refused, the last one wins before anything is
+            edited, or all are made in `sequence`, later ones replacing earlier ones in time; the
+            lab's stream may then be longer than there are facts.
     """
 
     path: str
@@ -102,7 +104,7 @@ class EditsSpec(_Part):
     batch_size: _Count = 100
     order: Literal["file", "random", "clustered"] = "file"
     seed: int = 0
-    on_conflict: Literal["error", "last"] = "error"
+    on_conflict: Literal["error", "last", "sequence"] = "error"
 
     @model_validator(mode="before")
     @classmethod

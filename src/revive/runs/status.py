@@ -9,7 +9,7 @@ from revive.runs.alarm import edits_left, stopped_by_alarm, told
 from revive.runs.journal import Journal
 from revive.runs.spec import load_spec
 from revive.runs.store import RunFolder
-from revive.runs.summary import NO_METRIC, standing, summarise
+from revive.runs.summary import NO_METRICS, standing, summarise
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def run_status(folder: Path) -> Status:
     if not events:
         state = "running" if run.locked() else "not started"
     rows = summary["curve"]
-    metrics = {k: v for k, v in (rows[-1] if rows else {}).items() if k not in NO_METRIC}
+    metrics = {k: v for k, v in (rows[-1] if rows else {}).items() if k not in NO_METRICS}
     heard = "" if alarm is None else told(alarm)
     advice = {
         "finished": f"finished; 'revive report {folder}' makes a page.",

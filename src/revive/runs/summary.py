@@ -7,8 +7,8 @@ from revive.runs.schema import RunSpec
 
 SCHEMA = 1
 
-NO_METRIC = ("edits", "sample", "intervals")
-"""Keys of a row of the curve that are not metrics."""
+NO_METRICS = frozenset({"edits", "sample", "superseded", "intervals"})
+"""Keys of a row of the curve that say what was measured, not what was found."""
 
 
 def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -34,6 +34,8 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
             row.setdefault("intervals", {}).update(event["intervals"])
         if event.get("sample") is not None:
             row["sample"] = event["sample"]
+        if event.get("superseded"):
+            row["superseded"] = event["superseded"]
         retention = event.get("retention") or retention
     seconds: dict[str, float] = {}
     for event in made:
@@ -44,7 +46,7 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     final: dict[str, float] = {}
     spread: dict[str, Any] = {}
     for row in rows:
-        final.update({k: v for k, v in row.items() if k not in NO_METRIC})
+        final.update({k: v for k, v in row.items() if k not in NO_METRICS})
         spread.update(row.get("intervals", {}))
     peaks = [e["peak_memory_bytes"] for e in events if e["event"] == "finish"]
     summary: dict[str, Any] = {
