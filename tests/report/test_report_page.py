@@ -5,11 +5,12 @@ import subprocess
 import sys
 from html import escape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from constructed_runs import COLLAPSED, HEALTHY
 
-from revive.errors import SpecError
+from revive.errors import PrerequisiteError, SpecError
 from revive.report.page import write_report
 
 RETENTION = [
@@ -221,3 +222,18 @@ def test_the_page_fits_the_screen(arms, tmp_path, width):
         pytest.skip(f"chromium did not render: {done.stderr[-200:]}")
     assert int(found[1]) <= width
     assert float(found[2]) >= 6
+
+
+def test_a_page_that_cannot_be_written_leaves_the_one_that_was_there(arms, tmp_path, monkeypatch):
+    page = write_report(arms[:1], tmp_path / "out", title="first")
+    before = {p.name: p.read_bytes() for p in page.parent.iterdir()}
+
+    def torn(path, content):
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", torn)
+    with pytest.raises(PrerequisiteError, match="no space left"):
+        write_report(arms, tmp_path / "out", title="second")
+    assert {p.name: p.read_bytes() for p in page.parent.iterdir()} == before

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from revive.cli.interrupt import keeps
 from revive.cli.output import print_json, say
 
 _WIDE = 160  # columns; below this the full table would break words
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs and the report.")] = Path(
         "demo-run"
     ),
@@ -46,6 +48,7 @@ def demo(
 
     arms = demo_arms(edits, batch_size, seed)
     folders = [out / arm.name for arm in arms]
+    keeps(context, out)
     with RunProgress([arm.label for arm in arms], edits, quiet=quiet) as progress:
 
         def report(label: str, done: int, metrics: Mapping[str, float], phase: str) -> None:

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from revive.cli.interrupt import keeps
 from revive.cli.output import print_json, print_metrics, say
 from revive.errors import SpecError
 
 
 def edit(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
     edits: Annotated[Path, typer.Argument(help="Edit file: JSON lines, CSV, CounterFact, zsRE.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the edited model.")],
@@ -53,6 +55,7 @@ def edit(
     from revive.runs.apply import apply_and_save
     from revive.runs.failures import check_made
 
+    keeps(context, folder)
     with watch(out.name, quiet) as observer:
         summary = apply_and_save(resolved, folder, out, observer)
     failed = check_made(folder)

@@ -2,7 +2,12 @@
 
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
+
+import typer
+
+_NOTHING = "interrupted; nothing was written yet. Call the same command again."
 
 
 class CtrlC(KeyboardInterrupt):
@@ -23,11 +28,30 @@ class Interrupt:
     def __init__(self) -> None:
         """Watch from now on. A process that was told to ignore Ctrl-C goes on ignoring it."""
         self.came = False
+        self._folder: Path | None = None
+        self._how = ""
         usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if usual and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._note)
+
+    def keeps(self, folder: Path, how: str) -> None:
+        """Remember where the work that begins now is kept, and how it would be continued."""
+        self._folder, self._how = folder, how
+
+    @property
+    def message(self) -> str:
+        """What to tell a user who pressed Ctrl-C."""
+        if self._folder is None or not self._folder.is_dir() or not any(self._folder.iterdir()):
+            return _NOTHING
+        return f"interrupted; what was committed is kept in {self._folder}: {self._how} continues."
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.came = True
         raise CtrlC
+
+
+def keeps(context: typer.Context, folder: Path, how: str = "the same command") -> None:
+    """Tell the command's `Interrupt`, if it runs under one, what a Ctrl-C from now on leaves."""
+    if isinstance(context.obj, Interrupt):
+        context.obj.keeps(folder, how)

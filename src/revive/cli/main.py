@@ -71,7 +71,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="revive: %(message)s")
     interrupt = Interrupt()
     try:
-        code = app(args=argv or ["--help"], prog_name="revive", standalone_mode=False)
+        code = app(
+            args=argv or ["--help"], prog_name="revive", standalone_mode=False, obj=interrupt
+        )
     except BrokenPipeError:
         sys.exit(0)
     except (KeyboardInterrupt, typer.Abort):
@@ -86,10 +88,7 @@ def main() -> None:
             sys.exit(code)
     # Typer makes an exit code of Ctrl-C itself.
     if code == INTERRUPTED:
-        _complain(
-            "interrupted; what was committed is kept. A run continues with 'revive resume RUN', "
-            "an edit with the same command again."
-        )
+        _complain(interrupt.message)
     sys.exit(code if isinstance(code, int) else 0)
 
 

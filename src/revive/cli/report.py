@@ -24,8 +24,8 @@ def report(
 
     try:
         page = write_report(runs, out, title=title)
-    except OSError as error:
-        if is_disk_full(error):
+    except (OSError, PrerequisiteError) as error:
+        if is_disk_full(error.__cause__ or error):
             raise PrerequisiteError(
                 f"{out}: no space left on the disk; free some and call the command again."
             ) from error

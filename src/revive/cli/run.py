@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from revive.cli.interrupt import keeps
 from revive.cli.output import print_json, print_metrics, say
 
 
 def run(
+    context: typer.Context,
     spec: Annotated[Path, typer.Argument(help="Spec file (YAML); see 'revive check'.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key: guard.energy=0.2")
@@ -32,12 +34,14 @@ def run(
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
     from revive.runs.loop import start
 
+    keeps(context, folder, f"'revive resume {folder}'")
     with _watch(resolved.label or resolved.editor.name, quiet) as observer:
         summary = start(resolved, folder, observer)
     _finish(folder, summary, json)
 
 
 def resume(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -45,6 +49,7 @@ def resume(
     """Continue a run exactly where it stopped; nothing committed is computed again."""
     from revive.runs.loop import resume as resume_run
 
+    keeps(context, folder, f"'revive resume {folder}'")
     with _watch(folder.name, quiet) as observer:
         summary = resume_run(folder, observer)
     _finish(folder, summary, json)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from revive.cli.interrupt import keeps
 from revive.cli.output import print_json, print_table, say
 from revive.errors import SpecError
 
@@ -17,6 +18,7 @@ _SHOWN = 40  # rows of one table on the screen; the page has them all
 
 
 def spectrum(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
     study: Annotated[
         str, typer.Option(help="Comma-separated: reconstruct, perturb, drift.")
@@ -84,6 +86,7 @@ def spectrum(
         )
     chapters: dict[str, Chapter] = {}
     subject = None
+    keeps(context, out)
     with hushed() if quiet else nullcontext(), study_progress(quiet=quiet) as told:
         if {"reconstruct", "perturb"} & set(chosen):
             from revive.studies import characterise

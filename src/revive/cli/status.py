@@ -20,9 +20,10 @@ def status(
     if json:
         print_json(found.as_dict())
         return
+    removed = f", {found.removed} taken out again" if found.removed else ""
     say(
         f"{folder}: {found.state}; {found.edits_made} of {found.edits_total} edits in "
-        f"{found.step} batches, {found.failed} failed, {found.seconds:.0f} s of work."
+        f"{found.step} batches, {found.failed} failed{removed}, {found.seconds:.0f} s of work."
     )
     if found.metrics:
         print_metrics(f"measured after {found.measured_at} edits", found.metrics)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from revive.cli.interrupt import keeps
 from revive.cli.output import print_json, print_table, say
 
 
@@ -17,6 +18,7 @@ class Place(StrEnum):
 
 
 def sweep(
+    context: typer.Context,
     spec: Annotated[Path, typer.Argument(help="Sweep file (YAML): base, grid, seeds, metrics.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs.")] = Path("sweep"),
     jobs: Annotated[
@@ -55,6 +57,7 @@ def sweep(
     if not table:
         edits = [arm.spec.get("edits", {}).get("limit") for arm in arms]
         total = max((n for n in edits if isinstance(n, int)), default=0)
+        keeps(context, out)
         with RunProgress([arm.label for arm in arms], total, quiet=quiet) as progress:
 
             def report(label: str, done: int, metrics: Mapping[str, float], phase: str) -> None:

@@ -10,6 +10,7 @@ from revive.report.load import RunRecord, load_runs
 from revive.report.markup import html_table, section
 from revive.report.narrative import narrative, thresholds
 from revive.report.tables import FORMATS, Table, curves_csv, everything, headline
+from revive.runs.atomic import write_text
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:
@@ -28,15 +29,15 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:
 
     Raises:
         SpecError: One of the folders is not a run.
+        PrerequisiteError: The disk is full; a page that was there before still is.
     """
     records = load_runs(runs)
-    out.mkdir(parents=True, exist_ok=True)
     table = headline(records)
     for ending, write in FORMATS.items():
-        (out / f"table.{ending}").write_text(write(table), encoding="utf-8")
-    (out / "curves.csv").write_text(curves_csv(records), encoding="utf-8")
+        write_text(out / f"table.{ending}", write(table))
+    write_text(out / "curves.csv", curves_csv(records))
     page = out / "index.html"
-    page.write_text(render(records, title), encoding="utf-8")
+    write_text(page, render(records, title))
     return page
 
 

@@ -12,9 +12,7 @@ import torch
 
 from revive import registry
 from revive.data.edits import Edit
-from revive.data.readers import LoadedEdits, load_edits
-from revive.data.stream import Stream
-from revive.errors import SpecError
+from revive.data.readers import LoadedEdits
 from revive.models.loading import LoadedModel
 from revive.models.precision import products
 from revive.probes.base import Probe, ProbeContext
@@ -23,14 +21,15 @@ from revive.runs.build import Built, build, load_from_spec
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment
+from revive.runs.identity import check_edits, check_model, ordered, read_edits
 from revive.runs.journal import Event, Journal
 from revive.runs.measurements import MeasurementCache
 from revive.runs.observe import Observer
 from revive.runs.replay import restore
-from revive.runs.schema import RunSpec
+from revive.runs.schema import ProbeSpec, RunSpec
 from revive.runs.spec import dump_spec, load_spec, probe_settings
 from revive.runs.store import RunFolder
-from revive.runs.summary import standing, summarise
+from revive.runs.summary import removed, standing, summarise
 
 UNEDITED_SAMPLE = 200
 """Edits of the stream that the unedited model is measured on, where a probe sets no sample."""
@@ -80,7 +79,8 @@ def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
         edits = read_edits(spec)
         loaded = load_from_spec(spec.model)
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
-        run.check_same(edits, loaded)
+        check_edits(run_folder, run.journal.events(), edits)
+        check_model(run_folder, loaded)
         # A kill inside a rollback leaves files of steps that its journal line has undone.
         run_folder.drop_after(run.journal.committed_step())
         step = restore(run_folder, run.journal, run.built.engine)
@@ -89,18 +89,6 @@ def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
         else:
             run.announce(edits)
         return run.drive(step)
-
-
-def read_edits(spec: RunSpec) -> LoadedEdits:
-    """The stream a spec names, before ordering."""
-    edits = spec.edits
-    return load_edits(
-        edits.path,
-        format=edits.format,
-        limit=edits.limit,
-        on_conflict=edits.on_conflict,
-        seed=edits.seed,
-    )
 
 
 class _Run:
@@ -117,8 +105,7 @@ class _Run:
         self.folder = folder
         self.loaded = loaded
         self.observer = observer
-        chosen = spec.edits
-        self.stream = Stream(edits.edits, chosen.order, chosen.seed, chosen.batch_size)
+        self.stream = ordered(spec, edits)
         self.journal = Journal.open(folder.journal)
         self.built: Built = build(
             spec, loaded, self.stream.batches[0], cache=cache_folder(), notify=observer.phase
@@ -127,7 +114,7 @@ class _Run:
         if self.spec != spec:
             # lambda was calibrated: what is stored is what was used.
             folder.write_spec(dump_spec(self.spec))
-        self.probes = [(p.every, _probe(p)) for p in self.spec.probes]
+        self.probes = [(p.every, make_probe(p)) for p in self.spec.probes]
         self.before = MeasurementCache(
             cache_folder() / "measurements", loaded, self.spec.model.precision
         )
@@ -156,26 +143,11 @@ class _Run:
             calibration=None if built.calibration is None else asdict(built.calibration),
         )
 
-    def check_same(self, edits: LoadedEdits, loaded: LoadedModel) -> None:
-        """Refuse to continue with other edits or another model than the run began with."""
-        for event in self.journal.events():
-            if event["event"] == "start" and event["edits_fingerprint"] != edits.fingerprint:
-                raise SpecError(
-                    f"{self.folder.path}: the edit file has changed since the run began; restore "
-                    "it, or start a new run."
-                )
-        known = self.folder.read_env().get("model_fingerprint")
-        if known is not None and known != loaded.fingerprint:
-            raise SpecError(
-                f"{self.folder.path}: model {loaded.name} is not the one the run began with; "
-                "restore it, or start a new run."
-            )
-
     def drive(self, done: int) -> dict[str, Any]:
         """Make every batch after the first `done`, measure, checkpoint, summarise."""
         last = len(self.stream.batches)
         events = standing(self.journal.events())
-        self.removed = frozenset(e["edit"] for e in events if "edit" in e)
+        self.removed = removed(events)
         self.observer.started(self.stream.count(done), len(self.stream))
         self._measure_if_due(done, _measured_at(done, events))
         if self.spec.alarm is not None:
@@ -339,5 +311,6 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _probe(spec: Any) -> Probe:
+def make_probe(spec: ProbeSpec) -> Probe:
+    """The probe a spec names, with its settings."""
     return registry.load("probes", spec.name)(**probe_settings(spec))

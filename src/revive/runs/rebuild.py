@@ -7,6 +7,7 @@ from revive.errors import SpecError
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
 from revive.runs.build import load_from_spec
+from revive.runs.identity import check_model
 from revive.runs.journal import Journal
 from revive.runs.replay import restore_ledger
 from revive.runs.schema import RunSpec
@@ -48,11 +49,7 @@ def rebuild(folder: Path, to: int | None = None) -> Rebuilt:
     if to is not None and not 0 <= to <= committed:
         raise SpecError(f"{folder}: batch {to} does not stand; the run has {committed} of them.")
     loaded = load_from_spec(spec.model)
-    known = run.read_env().get("model_fingerprint")
-    if known is not None and known != loaded.fingerprint:
-        raise SpecError(
-            f"{folder}: model {loaded.name} is not the one the run began with; restore it."
-        )
+    check_model(run, loaded)
     layers = (spec.editor.model_extra or {})["layers"]
     ledger = Ledger(loaded.model, loaded.family.sites(loaded.model, layers=layers))
     return Rebuilt(spec, loaded, ledger, restore_ledger(run, journal, ledger, to))

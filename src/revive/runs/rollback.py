@@ -5,13 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from revive.errors import SpecError
+from revive.errors import PrerequisiteError, SpecError
 from revive.linalg.lowrank import LowRank
 from revive.runs.engine import stored_columns, stored_updates
-from revive.runs.journal import Journal
+from revive.runs.identity import check_edits, ordered, read_edits
+from revive.runs.journal import Event, Journal
+from revive.runs.loop import make_probe
+from revive.runs.moved import GENERAL, Moved, SideEffects, Told
+from revive.runs.rebuild import rebuild
 from revive.runs.replay import BatchContents, standing_updates
 from revive.runs.store import RunFolder
-from revive.runs.summary import standing
+from revive.runs.summary import removed, standing
+
+SAMPLE = 200
+"""Edits of other batches that are measured before and after one edit is taken out."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +30,14 @@ class Undone:
         removed: Ids of the edits that are gone.
         norm: Frobenius norm of what was taken out, summed over sites in squares.
         note: What a user should know.
+        moved: What else moved, where that was measured.
     """
 
     step: int
     removed: tuple[str, ...]
     norm: float
     note: str
+    moved: Moved | None = None
 
 
 def rollback_to(folder: Path, step: int) -> Undone:
@@ -51,57 +60,127 @@ def rollback_to(folder: Path, step: int) -> Undone:
         # The journal's line is the commit; files beyond it are leftovers from then on.
         journal.append("rollback", step, to=step)
         run.drop_after(step)
-    removed = tuple(i for e in gone for i in e["made"])
-    return Undone(
-        step, removed, sum(squares) ** 0.5, f"'revive resume {folder}' makes the batches again."
-    )
+    taken = tuple(i for e in gone for i in e["made"])
+    again = f"'revive resume {folder}' makes the batches again."
+    return Undone(step, taken, sum(squares) ** 0.5, again)
 
 
-def rollback_edit(folder: Path, edit_id: str) -> Undone:
-    """Take one edit's contribution out of its batch.
+def rollback_edit(
+    folder: Path,
+    edit_id: str,
+    *,
+    measure: bool = True,
+    sample: int = SAMPLE,
+    told: Told | None = None,
+) -> Undone:
+    """Take one edit's contribution out of its batch, and say what else moved.
 
     Stored updates know which edit each of their columns belongs to, so its part of every weight is
     removed exactly.
     What it did not write is not undone: later batches were computed on a model that held it, and
     its key stays in the history of editors that keep one.
 
+    Args:
+        folder: The run folder.
+        edit_id: Which edit.
+        measure: Load the model and measure it with the edit and without; the result goes to the
+            journal too.
+        sample: Measure at most so many edits of other batches.
+        told: Called with what is being measured.
+
     Raises:
-        SpecError: Not a run folder, or no such edit.
+        SpecError: Not a run folder, no such edit, or model or edits are not there to measure with;
+            nothing was taken out.
     """
     run = RunFolder.open(folder)
     with run.lock():
         journal = Journal.open(run.journal)
-        events = standing(journal.events())
-        batch = next((e for e in events if e["event"] == "batch" and edit_id in e["made"]), None)
-        if batch is None or any(
-            e["event"] == "rollback" and e.get("edit") == edit_id for e in events
-        ):
+        history = standing(journal.events())
+        events = [e for e in history if e["event"] == "batch"]
+        batch = next((e for e in events if edit_id in e["made"]), None)
+        if batch is None or edit_id in removed(history):
             raise SpecError(f"--edit: no edit {edit_id!r} is in the model of this run.")
-        step, number = batch["step"], batch["made"].index(edit_id)
-        tensors = run.load_update(step)
-        parts: dict[str, LowRank] = {}
-        for key, factors in stored_updates(tensors).items():
-            owners = stored_columns(tensors).get(key)
-            if owners is None:
-                raise SpecError(
-                    f"--edit: the update of {key} is no sum of one part per edit; use --to instead."
-                )
-            columns = [c for c, owner in enumerate(owners) if owner == number]
-            parts[key] = LowRank(factors.left[:, columns], factors.right[columns])
-        norm = _square(parts) ** 0.5
+        step, last = batch["step"], journal.committed_step()
+        parts = _parts(run, batch, edit_id)
+        moved = None
+        if measure:
+            try:
+                effects = _side_effects(run, journal, events, edit_id, sample, told)
+            except (SpecError, PrerequisiteError) as error:
+                raise type(error)(
+                    f"{error} Nothing was taken out; --no-measure does it without a look at the "
+                    "model."
+                ) from error
+            moved = effects.take_out(parts)
         # Checkpoints that hold the edit go first: after a kill in between, the sums are replayed.
         run.drop_checkpoints_from(step)
-        journal.append("rollback", journal.committed_step(), edit=edit_id, batch=step)
-        last = journal.committed_step()
-    shared = len(batch["made"]) - 1
-    note = (
-        f"{_of_its_fact(events, edit_id)}"
-        f"Its batch wrote {shared} other edits with it, solved together: their outputs on keys "
-        "like this one's move too; "
-        f"{last - step} later batches were computed on a model that held it. Measure again with "
-        f"'revive evaluate'."
+        found: dict[str, Any] = {} if moved is None else {"moved": moved.as_dict()}
+        journal.append("rollback", last, edit=edit_id, batch=step, **found)
+    note = _of_its_fact(history, edit_id) + _note(batch, last - step, measure)
+    return Undone(last, (edit_id,), _square(parts) ** 0.5, note, moved)
+
+
+def _parts(run: RunFolder, batch: Mapping[str, Any], edit_id: str) -> dict[str, LowRank]:
+    """What one edit wrote into every weight."""
+    number = batch["made"].index(edit_id)
+    tensors = run.load_update(batch["step"])
+    owners_of = stored_columns(tensors)
+    parts: dict[str, LowRank] = {}
+    for key, factors in stored_updates(tensors).items():
+        owners = owners_of.get(key)
+        if owners is None:
+            raise SpecError(
+                f"--edit: the update of {key} is no sum of one part per edit; use --to instead."
+            )
+        columns = [c for c, owner in enumerate(owners) if owner == number]
+        parts[key] = LowRank(factors.left[:, columns], factors.right[columns])
+    return parts
+
+
+def _side_effects(
+    run: RunFolder,
+    journal: Journal,
+    events: Sequence[Mapping[str, Any]],
+    edit_id: str,
+    sample: int,
+    told: Told | None,
+) -> SideEffects:
+    """The run's model and the edits in it, ready to be measured."""
+    rebuilt = rebuild(run.path)
+    stream = read_edits(rebuilt.spec)
+    history: list[Event] = journal.events()
+    check_edits(run, history, stream)
+    made = ordered(rebuilt.spec, stream)
+    by_id = {edit.id: edit for edit in made.edits}
+    stands = {
+        edit.id for edit in made.standing(made.count(journal.committed_step()), removed(history))
+    } - {edit_id}
+    mates: list[str] = []
+    others: list[str] = []
+    for event in events:
+        (mates if edit_id in event["made"] else others).extend(event["made"])
+    return SideEffects(
+        rebuilt.spec,
+        rebuilt.loaded,
+        rebuilt.ledger,
+        removed=by_id[edit_id],
+        batch=[by_id[i] for i in mates if i in stands],
+        others=[by_id[i] for i in others if i in stands],
+        probes=[make_probe(p) for p in rebuilt.spec.probes if p.name in GENERAL],
+        sample=sample,
+        told=told or (lambda _text: None),
     )
-    return Undone(last, (edit_id,), norm, note)
+
+
+def _note(batch: Mapping[str, Any], later: int, measured: bool) -> str:
+    """What a user should know of an edit that was taken out."""
+    mates = len(batch["made"]) - 1
+    look = "" if measured else " Measure again with 'revive evaluate'."
+    return (
+        f"Its batch wrote {mates} other edits with it, solved together: their outputs on keys "
+        f"like this one's move too; {later} later batches were computed on a model that held it."
+        f"{look}"
+    )
 
 
 def _of_its_fact(events: Sequence[Mapping[str, Any]], edit_id: str) -> str:

@@ -8,7 +8,7 @@ from revive.errors import SpecError
 from revive.runs.build import CALIBRATION_BATCH, Built, build, load_from_spec
 from revive.runs.cache import cache_folder
 from revive.runs.calibrate_energy import calibrate_energy
-from revive.runs.loop import read_edits
+from revive.runs.identity import read_edits
 from revive.runs.schema import RunSpec
 from revive.runs.spec import editor_options
 from revive.runs.text_statistics import Notify, silent

@@ -22,6 +22,7 @@ class Status:
         edits_made: Edits in committed batches.
         edits_total: Length of the stream.
         failed: Edits that could not be made.
+        removed: Edits that were taken out again, one by one.
         seconds: Work so far.
         measured_at: Edits at the latest measurement.
         metrics: The latest measurement.
@@ -35,6 +36,7 @@ class Status:
     edits_made: int
     edits_total: int
     failed: int
+    removed: int
     seconds: float
     measured_at: int
     metrics: Mapping[str, float]
@@ -80,6 +82,7 @@ def run_status(folder: Path) -> Status:
         edits_made=summary["edits"],
         edits_total=total,
         failed=summary["failed"],
+        removed=summary["removed"],
         seconds=summary["seconds"]["total"],
         measured_at=rows[-1]["edits"] if rows else 0,
         metrics=metrics,

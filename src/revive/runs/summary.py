@@ -58,6 +58,7 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
         "edits": sum(len(e["edits"]) for e in made),
         "batches": len(made),
         "failed": sum(len(e["failed"]) for e in made),
+        "removed": len(removed(events)),
         "final": final,
         "unedited": unedited,
         "intervals": {"final": spread, "unedited": unsure},
@@ -75,6 +76,13 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     if spec.role is not None:
         summary["role"] = spec.role
     return summary
+
+
+def removed(events: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Ids of edits that were taken out of a batch that stands."""
+    return frozenset(
+        e["edit"] for e in standing(events) if e["event"] == "rollback" and e.get("edit")
+    )
 
 
 def standing(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel, load_model
 from revive.models.runner import BlockRunner, context_length
 from revive.report.study_page import Chapter
+from revive.runs.atomic import write_text
 from revive.runs.cache import cache_folder
 from revive.runs.layers import blocks_of
 from revive.runs.schema import MomentsSpec
@@ -136,6 +137,6 @@ def perturb_chapter(
     tables = perturbation_tables(found)
     orders, bands = tables[: len(found.intact)], tables[len(found.intact) :]
     for measure, table in zip(found.intact, bands, strict=True):
-        (out / f"perturb-{measure}.csv").write_text(table.csv(), encoding="utf-8")
+        write_text(out / f"perturb-{measure}.csv", table.csv())
     figures = write_figures(perturbation_figures(found), out / "figures", paper=paper)
     return Chapter("Perturb", note, figures, orders)
