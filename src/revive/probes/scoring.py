@@ -34,6 +34,19 @@ class TargetScores:
 
 
 @dataclass(frozen=True)
+class TokenScores:
+    """Scores of a sequence's tokens, from its first scored one on.
+
+    Attributes:
+        nll: [n] negative log-likelihood, in nats, float32.
+        hit: [n] whether the token is the model's first choice given the ones before.
+    """
+
+    nll: Tensor
+    hit: Tensor
+
+
+@dataclass(frozen=True)
 class _Scored:
     """Per-token results of one sequence, from its first scored token on."""
 
@@ -89,6 +102,38 @@ def score_targets(
         nll=torch.stack([item.nll.mean() for item in scored]),
         exact=torch.stack([item.hit.all() for item in scored]),
     )
+
+
+def score_sequences(
+    model: nn.Module,
+    sequences: Sequence[Sequence[int]],
+    starts: Sequence[int],
+    *,
+    max_tokens_per_batch: int = 4096,
+) -> list[TokenScores]:
+    """Score the tokens of each sequence from `start` on, given those before.
+
+    Args:
+        model: Causal language model; its training mode is left as found.
+        sequences: Token ids. Nothing is added, and nothing is cut off.
+        starts: First scored token of each, at least 1.
+        max_tokens_per_batch: Upper bound on padded tokens per forward pass.
+
+    Raises:
+        ValueError: If the lists differ in length or a start leaves nothing to score.
+    """
+    if len(sequences) != len(starts):
+        raise ValueError(
+            f"score_sequences: {len(sequences)} sequences but {len(starts)} starts; pass one each"
+        )
+    for ids, start in zip(sequences, starts, strict=True):
+        if not 0 < start < len(ids):
+            raise ValueError(
+                f"score_sequences: start {start} of a sequence of {len(ids)} tokens; it must be "
+                "at least 1 and before the end"
+            )
+    scored = _score(model, sequences, starts, max_tokens_per_batch)
+    return [TokenScores(item.nll, item.hit) for item in scored]
 
 
 def perplexity(

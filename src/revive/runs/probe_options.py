@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,11 +45,26 @@ class PerplexityOptions(_Options):
     characters: _Count = 200_000
 
 
+class TasksOptions(_Options):
+    """`tasks`: public test sets in a folder, so many items of each, and how answers are taken.
+
+    `lm-eval:NAME` is a task of lm-evaluation-harness; `include` is a folder with configurations.
+    """
+
+    tasks: Annotated[list[str], Field(min_length=1)]
+    data: str | None = None
+    limit: _Count | None = 200
+    rule: Literal["likelihood", "generation", "both"] | None = None
+    seed: int = 0
+    include: str | None = None
+
+
 PROBE_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "edits": EditsOptions,
         "general": GeneralOptions,
         "spectrum": SpectrumOptions,
         "perplexity": PerplexityOptions,
+        "tasks": TasksOptions,
     }
 )
