@@ -133,8 +133,8 @@ def evaluate(
     in_table = {key for result in scored for key in result.flat()}
     rest = {key: value for key, value in metrics.items() if key not in in_table}
     if scored:
-        print_tasks(model, scored)
-    if rest:
+        print_tasks(model, scored, rest)
+    elif rest:
         print_metrics(model, rest)
 
 

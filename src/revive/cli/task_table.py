@@ -1,51 +1,41 @@
-"""Results of tasks as a table on stdout."""
+"""Results of tasks as tables on stdout."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from revive.cli.output import print_table
+from revive.cli.output import print_metrics, print_table
 from revive.tasks.result import TaskResult
 
-_HEAD = ("task", "rule", "items", "accuracy", "95 %", "F1 weighted", "chance", "majority", "more")
+_HEAD = ("task", "items", "acc.", "95 %", "F1", "chance", "majority")
+_SHOWN = ("_perplexity", "_readable")
 
 
-def print_tasks(title: str, results: Sequence[TaskResult]) -> None:
-    """One row a result; what only some tasks have stands in the last column."""
-    print_table(title, _HEAD, [_row(result) for result in results])
+def print_tasks(title: str, results: Sequence[TaskResult], others: Mapping[str, float]) -> None:
+    """One row a result, then what not all of them have; JSON holds the rest.
+
+    Args:
+        title: The model.
+        results: What was found.
+        others: Metrics that are no single task's.
+    """
+    print_table(f"{title}: tasks (F1 weighted)", _HEAD, [_row(result) for result in results])
+    shown = {
+        key: value
+        for result in results
+        for key, value in result.flat().items()
+        if key.endswith(_SHOWN)
+    }
+    if {**shown, **others}:
+        print_metrics(title, {**shown, **others})
 
 
 def _row(result: TaskResult) -> list[str]:
     low, high = result.intervals["accuracy"]
-    part = f"{result.count:,}"
     return [
-        f"{result.task} v{result.version}",
-        result.rule,
-        part if result.count == result.total else f"{part} of {result.total:,}",
+        result.task if result.rule == "likelihood" else f"{result.task}, generated",
+        f"{result.count:,}" if result.count == result.total else f"{result.count}/{result.total}",
         f"{result.metrics['accuracy']:.3f}",
-        f"{low:.3f}-{high:.3f}",
-        _share(result, "f1_weighted"),
+        f"{low:.2f}-{high:.2f}",
+        f"{result.metrics['f1_weighted']:.3f}" if "f1_weighted" in result.metrics else "",
         f"{result.baselines['chance']:.3f}",
         f"{result.baselines['majority']:.3f}",
-        _more(result),
     ]
-
-
-def _share(result: TaskResult, name: str) -> str:
-    return f"{result.metrics[name]:.3f}" if name in result.metrics else ""
-
-
-def _more(result: TaskResult) -> str:
-    parts: list[str] = []
-    for name, words in (("perplexity", "perplexity {:.4g}"), ("readable", "{:.0%} readable")):
-        if name in result.metrics:
-            parts.append(words.format(result.metrics[name]))
-    other = [
-        result.metrics[name]
-        for name in ("accuracy_sum", "accuracy_per_character")
-        if name in result.metrics
-    ]
-    if len(set(other)) > 1:
-        parts.append("by sum {:.3f}, per character {:.3f}".format(*other))
-    if result.groups:
-        worst = min(result.groups, key=lambda name: result.groups[name])
-        parts.append(f"{len(result.groups)} groups, worst {worst} {result.groups[worst]:.2f}")
-    return ", ".join(parts)

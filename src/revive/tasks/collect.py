@@ -10,7 +10,7 @@ from revive.errors import SpecError
 from revive.tasks.item import Item
 from revive.tasks.selection import choose
 from revive.tasks.suites import SUITES
-from revive.tasks.task import RULES, Rule, Task
+from revive.tasks.task import Rule, Task
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ def _prepared(
     task: Task, path: Path, limit: int | None, seed: int, rule: Rule | None, both: bool
 ) -> Prepared:
     items = task.read(path)
-    chosen = (rule,) if rule in task.rules else task.rules[:1]
-    rules = tuple(r for r in RULES if r in (task.rules if both else chosen))
+    rules = task.rules if both else task.rules[:1]
+    if rule is not None and rule in task.rules:
+        rules = (rule,)
     return Prepared(task, rules, tuple(choose(items, limit, seed)), len(items))
