@@ -1,9 +1,10 @@
-"""What can be named in a spec: editors, guards, model families, datasets, probes.
+"""What can be named in a spec: editors, guards, model families, datasets, probes, tasks.
 
 Built-ins are a table of lazy `module:attribute` targets, so that looking at the table imports
 nothing and works from a source tree. Other packages add theirs through the entry-point groups
-`revive.editors`, `revive.guards`, `revive.models`, `revive.datasets` and `revive.probes`. A
-built-in cannot be replaced: a stored spec must mean the same thing on every machine.
+`revive.editors`, `revive.guards`, `revive.models`, `revive.datasets`, `revive.probes` and
+`revive.tasks`. A built-in cannot be replaced: a stored spec must mean the same thing on every
+machine.
 """
 
 import difflib
@@ -16,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from revive.errors import PrerequisiteError, SpecError
 
-Group = Literal["editors", "guards", "models", "datasets", "probes"]
+Group = Literal["editors", "guards", "models", "datasets", "probes", "tasks"]
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 DISTRIBUTION = "revive-edit"
@@ -230,6 +231,87 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
             ),
             "perplexity": _Builtin(
                 "revive.probes.perplexity:PerplexityProbe", "perplexity on held-out text"
+            ),
+            "tasks": _Builtin(
+                "revive.probes.tasks:TasksProbe",
+                "public test sets and tasks of lm-evaluation-harness",
+            ),
+        },
+        "tasks": {
+            "sst2": _Builtin(
+                "revive.tasks.glue:SST2", "sentiment of film reviews", "arXiv:1804.07461"
+            ),
+            "mrpc": _Builtin(
+                "revive.tasks.glue:MRPC", "whether two sentences say the same", "arXiv:1804.07461"
+            ),
+            "cola": _Builtin(
+                "revive.tasks.glue:COLA", "whether a sentence is grammatical", "arXiv:1804.07461"
+            ),
+            "rte": _Builtin(
+                "revive.tasks.glue:RTE", "whether a text entails a claim", "arXiv:1804.07461"
+            ),
+            "nli": _Builtin(
+                "revive.tasks.glue:NLI",
+                "whether a text entails a claim, the larger set",
+                "arXiv:1804.07461",
+            ),
+            "mmlu_six": _Builtin(
+                "revive.tasks.mmlu:MMLU_SIX",
+                "MMLU's questions in one balanced file, without examples",
+                "arXiv:2009.03300",
+            ),
+            "mmlu": _Builtin(
+                "revive.tasks.mmlu:MMLU",
+                "57 subjects, four choices, five examples",
+                "arXiv:2009.03300",
+            ),
+            "lambada": _Builtin(
+                "revive.tasks.lambada:LAMBADA",
+                "last word of a passage: greedy accuracy and perplexity",
+                "arXiv:1606.06031",
+            ),
+            "blimp": _Builtin(
+                "revive.tasks.blimp:BLIMP",
+                "67 paradigms of grammatical minimal pairs",
+                "arXiv:1912.00582",
+            ),
+            "boolq": _Builtin(
+                "revive.tasks.commonsense:BOOLQ", "yes-or-no questions", "arXiv:1905.10044"
+            ),
+            "piqa": _Builtin(
+                "revive.tasks.commonsense:PIQA",
+                "physical commonsense, two choices",
+                "arXiv:1911.11641",
+            ),
+            "social_iqa": _Builtin(
+                "revive.tasks.commonsense:SOCIAL_IQA",
+                "social commonsense, three choices",
+                "arXiv:1904.09728",
+            ),
+            "arc_easy": _Builtin(
+                "revive.tasks.commonsense:ARC_EASY",
+                "school science, the easy questions",
+                "arXiv:1803.05457",
+            ),
+            "arc_challenge": _Builtin(
+                "revive.tasks.commonsense:ARC_CHALLENGE",
+                "school science, the hard questions",
+                "arXiv:1803.05457",
+            ),
+            "openbookqa": _Builtin(
+                "revive.tasks.commonsense:OPENBOOKQA",
+                "elementary science facts in use, four choices",
+                "arXiv:1809.02789",
+            ),
+            "winogrande": _Builtin(
+                "revive.tasks.commonsense:WINOGRANDE",
+                "which of two names fills a blank",
+                "arXiv:1907.10641",
+            ),
+            "gsm8k": _Builtin(
+                "revive.tasks.gsm8k:GSM8K",
+                "school mathematics, free generation, exact number",
+                "arXiv:2110.14168",
             ),
         },
     }

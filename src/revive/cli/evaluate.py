@@ -1,15 +1,43 @@
 """`revive evaluate`: measure any model."""
 
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from revive import registry
 from revive.cli.output import print_json, print_metrics, say
+from revive.cli.study_progress import study_progress
+from revive.cli.task_table import print_tasks
 from revive.errors import SpecError
+from revive.tasks.collect import Prepared, collect, collect_all
+from revive.tasks.suites import HARNESS, SUITES, split
 
-TASKS = ("edits", "generation", "facts", "general")
+MEASURES = ("edits", "generation", "facts", "general")
+"""What needs no data of its own but the edit file."""
+
 _OF_EDITS = ("edits", "generation")
+_LAB_EDITS = 200  # of the lab's own stream, where all is asked for and no edit file is named
+
+
+class RuleOption(StrEnum):
+    """How a task's answers are taken."""
+
+    likelihood = "likelihood"
+    generation = "generation"
+    both = "both"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be measured."""
+
+    measures: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+    harness: tuple[str, ...] = ()
+    every: bool = False
 
 
 def evaluate(
@@ -20,13 +48,36 @@ def evaluate(
     tasks: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: edits, generation, facts, general [default: what applies]."
+            help="Comma-separated: edits, generation, facts, general; names of 'revive list tasks', or six for "
+            "sst2, mrpc, cola, rte, nli and mmlu_six; lm-eval:NAME for any task of "
+            "lm-evaluation-harness; or all, which takes a sample of every task that has data "
+            "[default: edits, facts and general where they apply]."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="Folder with the tasks' data in their public formats, or one's file."
+        ),
+    ] = None,
+    rule: Annotated[
+        RuleOption | None,
+        typer.Option(
+            help="How tasks are answered: likeliest choice, or a label in generated text "
+            "[default: likelihood; gsm8k: generation]."
         ),
     ] = None,
     text: Annotated[
         list[Path] | None, typer.Option("--text", help="Text file: report its perplexity.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many edits.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most this many edits, and this many items of each task."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which items, where not all are taken.")] = 0,
+    include: Annotated[
+        Path | None, typer.Option("--include", help="Folder with configurations for lm-eval.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -36,52 +87,107 @@ def evaluate(
     `generation` lets the model write about every edit, which takes a while. Metrics of edits come
     with a 95 % interval (bootstrap over edits); `revive list metrics` says what each means.
 
+    Tasks are read from files in the form in which the sets are published; without data a task
+    says which file it expects. Named tasks are scored in full unless there is a limit.
+
     Examples:
         revive evaluate lab
         revive evaluate edited/ --edits edits.jsonl --text corpus.txt
+        revive evaluate edited/ --tasks sst2,mmlu,lambada --data DIR --limit 500
+        revive evaluate edited/ --tasks six --rule both --data DIR
+        revive evaluate edited/ --tasks lm-eval:hellaswag,lm-eval:arc_easy
     """
-    chosen = _tasks(tasks, model, edits)
-    from revive.models.loading import load_model
-    from revive.probes.evaluate import evaluate_model
-
-    loaded = None
+    plan = _plan(tasks, model, edits, data)
+    prepared = _prepared(plan, data, limit, seed, rule)
     edit_list = ()
-    if any(task in chosen for task in _OF_EDITS):
+    if any(measure in plan.measures for measure in _OF_EDITS):
         from revive.data.readers import load_edits
 
-        edit_list = load_edits(edits or "lab", limit=limit).edits
+        shown = limit if edits is not None or limit is not None else _LAB_EDITS
+        edit_list = load_edits(edits or "lab", limit=shown).edits
+
+    from revive.models.loading import load_model
+    from revive.probes.evaluate import evaluate_model
+    from revive.tasks.harness import run_harness
+    from revive.tasks.result import flat_metrics
+    from revive.tasks.score import score_tasks
+
     loaded = load_model(model, dtype=dtype, device=device)
-    say(f"measuring {', '.join(chosen)} ...")
-    found = evaluate_model(loaded, chosen, edit_list, text or ())
+    if plan.measures:
+        say(f"measuring {', '.join(plan.measures)} ...")
+    measured = evaluate_model(loaded, plan.measures, edit_list, text or ())
+    with study_progress(quiet=not prepared) as report:
+        scored = score_tasks(loaded.model, loaded.tokenizer, prepared, report=report)
+    foreign = (
+        run_harness(loaded.model, loaded.tokenizer, plan.harness, include=include, limit=limit)
+        if plan.harness
+        else []
+    )
+    metrics = {**measured.metrics, **flat_metrics(scored)}
+    for result in foreign:
+        metrics.update(result.flat())
     if json:
-        print_json(
-            {
-                "model": model,
-                "fingerprint": loaded.fingerprint,
-                "metrics": found.metrics,
-                "intervals": found.intervals,
-            }
-        )
-    else:
-        print_metrics(model, found.metrics, found.intervals)
+        tables = {
+            "tasks": [result.plain() for result in scored],
+            "lm_eval": [result.plain() for result in foreign],
+        }
+        head = {
+            "model": model,
+            "fingerprint": loaded.fingerprint,
+            "metrics": metrics,
+            "intervals": measured.intervals,
+        }
+        print_json({**head, **{key: rows for key, rows in tables.items() if rows}})
+        return
+    in_table = {key for result in scored for key in result.flat()}
+    rest = {key: value for key, value in metrics.items() if key not in in_table}
+    if scored:
+        print_tasks(model, scored, rest, measured.intervals)
+    elif rest:
+        print_metrics(model, rest, measured.intervals)
 
 
-def _tasks(tasks: str | None, model: str, edits: Path | None) -> tuple[str, ...]:
+def _prepared(
+    plan: _Plan, data: Path | None, limit: int | None, seed: int, rule: RuleOption | None
+) -> list[Prepared]:
+    both = rule is RuleOption.both
+    taken = None if rule is None or both else rule.value
+    if plan.every and data is not None:
+        found, missing = collect_all(data, limit=limit, seed=seed, rule=taken, both=both)
+        for line in missing:
+            say(line)
+        return found
+    return collect(plan.tasks, data, limit=limit, seed=seed, rule=taken, both=both)
+
+
+def _plan(tasks: str | None, model: str, edits: Path | None, data: Path | None) -> _Plan:
+    own = ("facts", "general") if model == "lab" else ("general",)
+    scored = ("edits",) if edits is not None else ()
     if tasks is None:
-        own = ("facts", "general") if model == "lab" else ("general",)
-        return (*own, "edits") if edits is not None else own
+        if data is not None:
+            raise SpecError("--data: name the tasks with --tasks, or ask for --tasks all.")
+        return _Plan((*own, *scored))
     if tasks == "all":
-        return tuple(t for t in TASKS if edits is not None or t not in _OF_EDITS)
-    named = tuple(t.strip() for t in tasks.split(",") if t.strip())
-    for name in named:
-        if name not in TASKS:
-            from revive.registry import did_you_mean
-
-            raise SpecError(
-                f"--tasks: unknown task {name!r}.{did_you_mean(name, TASKS)} Known: "
-                f"{', '.join(TASKS)}, all."
-            )
-    needing = next((t for t in named if t in _OF_EDITS), None)
+        lab = ("edits",) if model == "lab" and edits is None else ()
+        of_edits = _OF_EDITS if edits is not None else lab
+        return _Plan((*own, *of_edits), every=True)
+    named = [name.strip() for name in tasks.split(",") if name.strip()]
+    _known(named)
+    needing = next((name for name in named if name in _OF_EDITS), None)
     if needing is not None and edits is None:
         raise SpecError(f"--tasks {needing}: name the edit file with --edits.")
-    return named
+    measures = tuple(name for name in named if name in MEASURES)
+    ours, harness = split([name for name in named if name not in MEASURES])
+    return _Plan(measures, tuple(ours), tuple(harness))
+
+
+def _known(named: list[str]) -> None:
+    known = (*MEASURES, *SUITES, *registry.names("tasks"), "all")
+    for name in named:
+        if name not in known and not name.startswith(HARNESS):
+            raise SpecError(
+                f"--tasks: unknown task {name!r}.{registry.did_you_mean(name, known)} Known: "
+                f"{', '.join(known)}, and {HARNESS}NAME."
+            )
+    if "all" in named:
+        raise SpecError("--tasks all: stands alone; it takes everything there is.")

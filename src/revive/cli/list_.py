@@ -20,6 +20,7 @@ class Group(StrEnum):
     models = "models"
     datasets = "datasets"
     probes = "probes"
+    tasks = "tasks"
     metrics = "metrics"
 
 
@@ -30,7 +31,7 @@ def list_entries(
         bool, typer.Option("--markdown", help="Print the page of metrics in the documentation.")
     ] = False,
 ) -> None:
-    """Show the editors, guards, model families, datasets or probes that a spec can name.
+    """Show the editors, guards, model families, datasets, probes or tasks that can be named.
 
     Or the metrics that probes report: what each means, its unit, and which way is better.
     """

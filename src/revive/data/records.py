@@ -12,6 +12,7 @@ from revive.errors import SpecError
 
 _DECODER = json.JSONDecoder()
 _DELIMITERS = (",", "\t", ";")
+_EDIT = "edit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,22 @@ class Record:
     tabular: bool = False
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, *, what: str = _EDIT) -> str:
     """The text of a file.
+
+    Args:
+        path: The file.
+        what: What it holds, in the singular, for messages.
 
     Raises:
         SpecError: It is missing, a folder, empty, unreadable, or not UTF-8.
     """
     file = Path(path)
     if file.is_dir():
-        raise SpecError(f"{path}: is a folder, expected a file of edits; name the file in it.")
+        raise SpecError(f"{path}: is a folder, expected a file of {what}s; name the file in it.")
     if not file.exists():
-        raise SpecError(f"{path}: no such file; check the path (edits.path).")
+        setting = " (edits.path)" if what == _EDIT else ""
+        raise SpecError(f"{path}: no such file; check the path{setting}.")
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -52,7 +58,7 @@ def read_text(path: str | Path) -> str:
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror}).") from error
     if not text.strip():
-        raise SpecError(f"{path}: is empty; expected at least one edit.")
+        raise SpecError(f"{path}: is empty; expected at least one {what}.")
     return text
 
 
@@ -73,6 +79,24 @@ def read_records(path: str | Path) -> list[Record]:
         records = list(_from_table(text, name))
     if not records:
         raise SpecError(f"{path}: holds no records; expected at least one edit.")
+    return records
+
+
+def read_objects(path: str | Path, *, what: str) -> list[Record]:
+    """Every record of a JSON Lines file or a JSON array.
+
+    Args:
+        path: The file.
+        what: What it holds, in the singular, for messages.
+
+    Raises:
+        SpecError: The file cannot be read or a record is malformed; names the line.
+    """
+    text = read_text(path, what=what)
+    array = text.lstrip().startswith("[")
+    records = list((_from_array if array else _from_lines)(text, str(path)))
+    if not records:
+        raise SpecError(f"{path}: holds no records; expected at least one {what}.")
     return records
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from revive.models.runner import context_length
-from revive.probes.token_scores import score_tokens
+from revive.probes.token_scores import Scored, score_tokens
 
 _DEFAULT_WINDOW = 512  # tokens
 
@@ -84,6 +84,37 @@ def score_targets(
         exact=torch.stack([item.hit.all() for item in scored]),
         accuracy=torch.stack([item.hit.float().mean() for item in scored]),
     )
+
+
+def score_sequences(
+    model: nn.Module,
+    sequences: Sequence[Sequence[int]],
+    starts: Sequence[int],
+    *,
+    max_tokens_per_batch: int = 4096,
+) -> list[Scored]:
+    """Score the tokens of each sequence from `start` on, given those before.
+
+    Args:
+        model: Causal language model; its training mode is left as found.
+        sequences: Token ids. Nothing is added, and nothing is cut off.
+        starts: First scored token of each, at least 1.
+        max_tokens_per_batch: Upper bound on padded tokens per forward pass.
+
+    Raises:
+        ValueError: If the lists differ in length or a start leaves nothing to score.
+    """
+    if len(sequences) != len(starts):
+        raise ValueError(
+            f"score_sequences: {len(sequences)} sequences but {len(starts)} starts; pass one each"
+        )
+    for ids, start in zip(sequences, starts, strict=True):
+        if not 0 < start < len(ids):
+            raise ValueError(
+                f"score_sequences: start {start} of a sequence of {len(ids)} tokens; it must be "
+                "at least 1 and before the end"
+            )
+    return score_tokens(model, sequences, starts, max_tokens_per_batch)
 
 
 def perplexity(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,6 +59,20 @@ class GenerationOptions(_Options):
     corpus: str | None = None
 
 
+class TasksOptions(_Options):
+    """`tasks`: public test sets in a folder, so many items of each, and how answers are taken.
+
+    `lm-eval:NAME` is a task of lm-evaluation-harness; `include` is a folder with configurations.
+    """
+
+    tasks: Annotated[list[str], Field(min_length=1)]
+    data: str | None = None
+    limit: _Count | None = 200
+    rule: Literal["likelihood", "generation", "both"] | None = None
+    seed: int = 0
+    include: str | None = None
+
+
 PROBE_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
     {
         "edits": EditsOptions,
@@ -66,5 +80,6 @@ PROBE_OPTIONS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "spectrum": SpectrumOptions,
         "perplexity": PerplexityOptions,
         "generation": GenerationOptions,
+        "tasks": TasksOptions,
     }
 )

@@ -16,6 +16,8 @@ from revive.runs.guard_options import GUARD_OPTIONS, GuardOptions
 from revive.runs.model_config import LAB
 from revive.runs.probe_options import PROBE_OPTIONS
 from revive.runs.schema import EditorSpec, GuardSpec, ModelSpec, MomentsSpec, ProbeSpec, RunSpec
+from revive.tasks.collect import locate
+from revive.tasks.suites import split
 
 
 def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
@@ -153,7 +155,23 @@ def _probe(probe: ProbeSpec) -> ProbeSpec:
         settings["text"] = _file("probes.perplexity.text", settings["text"])
     if probe.name == "generation" and settings["corpus"] is not None:
         settings["corpus"] = _file("probes.generation.corpus", settings["corpus"])
+    if probe.name == "tasks":
+        settings = _located(settings)
     return ProbeSpec(name=probe.name, every=probe.every, **settings)
+
+
+def _located(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of `tasks` with whole paths; every task is known and has data."""
+    found = dict(settings)
+    for key in ("data", "include"):
+        if settings[key] is not None:
+            found[key] = str(Path(settings[key]).resolve())
+    own, _ = split(settings["tasks"])
+    try:
+        locate(own, None if found["data"] is None else Path(found["data"]))
+    except SpecError as error:
+        raise SpecError(f"probes.tasks: {error}") from error
+    return found
 
 
 def _moments(spec: RunSpec) -> MomentsSpec:
