@@ -5,13 +5,19 @@ at layer i of L (MEMIT, arXiv 2210.07229, section 4 and its code):
     dW = argmin ||dW K - R||^2 + tr(dW A dW^T) = R K^T (A + K K^T)^{-1}
 Members differ in A, in what becomes of dW, and in whether A grows by K K^T after a batch.
 
+Where a layer is a mixture of experts, its weights are one wide matrix [W_1 ... W_E] with a
+block-sparse key, and the layer is solved for all experts that the batch is sent to at once
+(`models/experts.py`, `linalg/joint.py`). This is ours; no paper edits mixtures this way. Cross
+terms between experts are left out of A: C_ef = E[k_e k_f^T], and those of the history. Only what
+the batch meets is factorised, so that a hundred experts do not cost a hundred factorisations.
+
 A guard may ask for the least squares to be solved under its constraint, or with its weights on
 output directions; both are ours, see `linalg/solve.py`.
 """
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from torch import Tensor
@@ -20,9 +26,13 @@ from revive.editors.base import EditContext, Outcome, Updates, WeightUpdate
 from revive.editors.keys import KeySweep
 from revive.editors.options import MemitOptions, TargetOptions
 from revive.editors.target_editor import SolvedBatch, TargetEditor, known
+from revive.linalg.joint import joint_update
 from revive.linalg.lowrank import LowRank
 from revive.linalg.solve import NormalEquations
-from revive.models.site import Site
+from revive.models.site import Site, by_layer
+
+# Of the mean diagonal of C over a layer's experts.
+_FLOOR = 1e-6
 
 LeastSquaresOptionsT = TypeVar("LeastSquaresOptionsT", bound=TargetOptions)
 MemitOptionsT = TypeVar("MemitOptionsT", bound=MemitOptions)
@@ -32,12 +42,14 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
     """Targets, keys, and one regularised least-squares solve per layer."""
 
     solves_under_guards: ClassVar[bool] = True
+    edits_experts: ClassVar[bool] = True
     history: ClassVar[bool] = False
     """Whether the keys of committed batches stay in A."""
 
     def __init__(self, options: LeastSquaresOptionsT) -> None:
         super().__init__(options)
         self._equations: dict[str, NormalEquations] = {}
+        self._context: EditContext | None = None
 
     @abstractmethod
     def equations(self, site: Site, context: EditContext) -> NormalEquations:
@@ -49,8 +61,11 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
         return update
 
     def prepare(self, context: EditContext) -> None:
-        """Factorise A once per site."""
-        self._equations = {s.parameter: self.equations(s, context) for s in context.sites}
+        """Factorise A once per site; of experts, those that are met, when they are."""
+        self._context = context
+        self._equations = {
+            s.key: self.equations(s, context) for s in context.sites if s.expert is None
+        }
 
     def spread(self, solved: SolvedBatch, context: EditContext) -> Updates:
         """Propose one update per layer, from the lowest up."""
@@ -65,26 +80,53 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
             average_contexts=self.options.key_average,
         )
         increment: dict[str, Tensor] = {}
-        for index, site in enumerate(context.sites):
+        layers = by_layer(context.sites)
+        for index, sites in enumerate(layers):
             started = time.perf_counter()
-            keys = sweep.keys(site)
+            keys = sweep.keys_of(sites)
             missing = solved.z.T - sweep.outputs(last.layer)
             solving = time.perf_counter()
             seconds["keys"] += solving - started
-            share = missing / (len(context.sites) - index)
-            update = solve_update(self._equations[site.parameter], keys, share, site, context)
-            shaped = self.shape(site, update, context)
+            share = missing / (len(layers) - index)
+            updates = self._solved(sites, keys, share, context)
+            shaped = [(s, u, self.shape(s, u, context)) for s, u in updates]
             seconds["solve"] += time.perf_counter() - solving
-            yield WeightUpdate(site, shaped, solved.indices if shaped is update else None)
-            if self.history:
-                increment[f"keys.{site.parameter}"] = keys
+            for site, update, proposed in shaped:
+                whole = proposed is update
+                yield WeightUpdate(site, proposed, solved.indices if whole else None)
+                if self.history:
+                    increment[f"keys.{site.key}"] = _met(keys[site.key], site)
         return Outcome(increment, solved.failed, solved.notes, seconds)
 
     def advance(self, increment: Mapping[str, Tensor]) -> None:
         """Add a committed batch's keys to the history."""
         for name, keys in increment.items():
             key = name.removeprefix("keys.")
-            self._equations[key] = self._equations[key].with_history(keys)
+            self._equations[key] = self._equations_at(key).with_history(keys)
+
+    def _solved(
+        self,
+        sites: Sequence[Site],
+        keys: Mapping[str, Tensor],
+        residual: Tensor,
+        context: EditContext,
+    ) -> list[tuple[Site, LowRank]]:
+        """The updates of one layer: of its projection, or of all its experts that are met."""
+        if sites[0].expert is None:
+            site = sites[0]
+            equations, found = self._equations[site.key], keys[site.key]
+            return [(site, solve_update(equations, found, residual, site, context))]
+        met = {key: self._equations_at(key) for key in keys}
+        found = joint_update(met, keys, residual)
+        return [(site, found[site.key]) for site in sites if site.key in found]
+
+    def _equations_at(self, key: str) -> NormalEquations:
+        """A at one site, history included; factorised here if nothing has met the expert yet."""
+        if key not in self._equations:
+            assert self._context is not None, "prepared"
+            site = next(s for s in self._context.sites if s.key == key)
+            self._equations[key] = self.equations(site, self._context)
+        return self._equations[key]
 
 
 class CovarianceEditor(LeastSquaresEditor[MemitOptionsT]):
@@ -92,8 +134,27 @@ class CovarianceEditor(LeastSquaresEditor[MemitOptionsT]):
 
     def equations(self, site: Site, context: EditContext) -> NormalEquations:
         """Lambda C."""
-        moment = context.moments[site.parameter].value()
-        return NormalEquations(moment, known(self.options.ridge, "ridge"))
+        return NormalEquations(moment_at(site, context), known(self.options.ridge, "ridge"))
+
+
+def moment_at(site: Site, context: EditContext) -> Tensor:
+    """C at one site, `[d_in, d_in]`.
+
+    Text may send few tokens to an expert, or none, so that its C has hardly any rank: experts get
+    a floor, the same for all of a layer.
+    """
+    moment = context.moments[site.key].value()
+    if site.expert is None:
+        return moment
+    others = [s for s in context.sites if s.layer == site.layer]
+    mean = sum(context.moments[s.key].trace for s in others) / (len(others) * site.shape[1])
+    moment.diagonal().add_(_FLOOR * mean)
+    return moment
+
+
+def _met(keys: Tensor, site: Site) -> Tensor:
+    """Keys without those of edits that an expert does not get."""
+    return keys if site.expert is None else keys[:, keys.any(dim=0)]
 
 
 def solve_update(
@@ -108,10 +169,10 @@ def solve_update(
         site: The site.
         context: Holds the guard's constraint or weights, if it has any.
     """
-    metric = context.metrics.get(site.parameter)
+    metric = context.metrics.get(site.key)
     if metric is not None:
         return equations.weighted_update(keys, residual, metric)
-    basis = context.bases.get(site.parameter)
+    basis = context.bases.get(site.key)
     if basis is not None:
         return equations.constrained_update(keys, residual, basis)
     return equations.solve_update(keys, residual)
