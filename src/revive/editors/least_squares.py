@@ -30,10 +30,6 @@ from revive.linalg.joint import joint_update
 from revive.linalg.lowrank import LowRank
 from revive.linalg.solve import NormalEquations
 from revive.models.site import Site, by_layer
-
-# Of the mean diagonal of C over a layer's experts.
-_FLOOR = 1e-6
-
 LeastSquaresOptionsT = TypeVar("LeastSquaresOptionsT", bound=TargetOptions)
 MemitOptionsT = TypeVar("MemitOptionsT", bound=MemitOptions)
 
@@ -140,16 +136,17 @@ class CovarianceEditor(LeastSquaresEditor[MemitOptionsT]):
 def moment_at(site: Site, context: EditContext) -> Tensor:
     """C at one site, `[d_in, d_in]`.
 
-    Text may send few tokens to an expert, or none, so that its C has hardly any rank: experts get
-    a floor, the same for all of a layer.
+    Text may send few tokens to an expert, or none, and what its C then says of most directions is
+    that they are free. An expert's directions therefore count as met once each, by a key of the
+    layer's mean length, beside what the text shows: with more text that comes to nothing. (Ours.)
     """
-    moment = context.moments[site.key].value()
-    if site.expert is None:
-        return moment
-    others = [s for s in context.sites if s.layer == site.layer]
-    mean = sum(context.moments[s.key].trace for s in others) / (len(others) * site.shape[1])
-    moment.diagonal().add_(_FLOOR * mean)
-    return moment
+    moment = context.moments[site.key]
+    value = moment.value()
+    if site.expert is not None:
+        layer = [s.key for s in context.sites if s.layer == site.layer]
+        mean = sum(context.moments[key].trace for key in layer) / len(layer)
+        value.diagonal().add_(mean / moment.count)
+    return value
 
 
 def _met(keys: Tensor, site: Site) -> Tensor:
