@@ -3,7 +3,7 @@
 import pytest
 import torch
 from matrix import engine
-from tiny import BUILDERS, byte_tokenizer, tiny_model
+from tiny import BUILDERS, MIXTURES, byte_tokenizer, tiny_model
 
 from revive.data.edits import Edit
 from revive.editors.rows import encode_edit
@@ -12,9 +12,9 @@ from revive.editors.targets import solve_targets
 from revive.models.family import family_of
 from revive.models.runner import BlockRunner
 
-FAMILIES = sorted(BUILDERS)
-# GPT-J computes attention in fp32 whatever the model's dtype.
-TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | {"gptj": 1e-6}
+FAMILIES = sorted(BUILDERS | MIXTURES)
+# GPT-J computes attention in fp32 whatever the model's dtype, mixtures their router.
+TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | dict.fromkeys(("gptj", *MIXTURES), 1e-6)
 EDITS = (
     Edit(id="a", prompt="Ada lives in", subject="Ada", target_new="Rome"),
     Edit(id="b", prompt="They say that Boris sings", subject="Boris", target_new="well"),

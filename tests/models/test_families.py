@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers
-from tiny import BUILDERS, VOCABULARY, tiny_model
+from tiny import BUILDERS, MIXTURES, VOCABULARY, tiny_model
 
 from revive import registry
 from revive.architectures import BUILTIN
@@ -12,8 +12,9 @@ from revive.models.family import family_for, family_of, read_weight, write_weigh
 from revive.models.runner import BlockRunner, PrefixCache, positions_of
 
 FAMILIES = sorted(BUILDERS)
-# GPT-J computes attention in fp32 whatever the model's dtype.
-TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | {"gptj": 1e-6}
+ALL = sorted(BUILDERS | MIXTURES)
+# GPT-J computes attention in fp32 whatever the model's dtype, mixtures their router.
+TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | dict.fromkeys(("gptj", *MIXTURES), 1e-6)
 
 
 def tokens(rows=3, length=9):
@@ -48,7 +49,7 @@ def test_orientation_reproduces_the_module(name, inner):
         assert not torch.allclose(module(x), x @ weight + bias)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ALL)
 def test_read_and_write_back_changes_nothing(name):
     model = tiny_model(name, dtype=torch.float32)
     before = model(tokens()).logits.clone()
@@ -57,7 +58,7 @@ def test_read_and_write_back_changes_nothing(name):
     assert torch.equal(model(tokens()).logits, before)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ALL)
 def test_slices_of_blocks_compose_to_the_model(name):
     model = tiny_model(name)
     runner = BlockRunner(model, family_of(model))
@@ -75,7 +76,7 @@ def test_slices_of_blocks_compose_to_the_model(name):
     assert torch.equal(after, reference), "the model must be as before"
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_prefix_in_the_cache_equals_the_full_run(name):
     model = tiny_model(name)
     runner = BlockRunner(model, family_of(model))
