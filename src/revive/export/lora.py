@@ -1,7 +1,9 @@
 """A LoRA adapter in PEFT's form: W + B A with scale 1, loaded by `peft` like any other.
 
 Written by hand so that exporting does not need `peft`. Experts of a mixture are one parameter, which
-`peft` (0.17 on) adapts by `target_parameters`: all of them at the rank of the one that needs most.
+`peft` adapts by `target_parameters`: all of them at the rank of the one that needs most. An ordinary
+projection of such a model is named there too: as a target module, `peft` would take its name for
+that of the experts in older checkpoints.
 """
 
 import json
@@ -21,7 +23,12 @@ _PREFIX = "base_model.model."
 
 
 def save_lora(
-    totals: Mapping[str, Total], sites: Mapping[str, Site], base: str, folder: Path
+    totals: Mapping[str, Total],
+    sites: Mapping[str, Site],
+    base: str,
+    folder: Path,
+    *,
+    mixture: bool = False,
 ) -> Path:
     """Write `adapter_config.json` and `adapter_model.safetensors`.
 
@@ -30,6 +37,7 @@ def save_lora(
         sites: By parameter name.
         base: Name of the base model, as `from_pretrained` takes it.
         folder: Appears whole or not at all.
+        mixture: Whether the model's family has mixtures of experts.
 
     Raises:
         SpecError: The folder exists and is not empty, or nothing was changed.
@@ -40,22 +48,19 @@ def save_lora(
         raise SpecError("export: no weight was changed, so there is no adapter to write.")
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
-    mixtures: dict[str, dict[int, LowRank]] = {}
+    experts: dict[str, dict[int, LowRank]] = {}
     for key, total in changed.items():
-        site = sites[key]
+        site, factors = sites[key], total.factors
         if site.expert is not None:
-            mixtures.setdefault(site.parameter, {})[site.expert] = total.factors
+            experts.setdefault(site.parameter, {})[site.expert] = factors
             continue
-        ranks[site.module] = total.factors.rank
-        tensors[f"{_PREFIX}{site.module}.lora_A.weight"] = total.factors.right.contiguous()
-        tensors[f"{_PREFIX}{site.module}.lora_B.weight"] = total.factors.left.contiguous()
-    modules = sorted(ranks)
-    for parameter, factors in mixtures.items():
-        count = sum(site.parameter == parameter for site in sites.values())
+        ranks[site.parameter if mixture else site.module] = factors.rank
+        tensors |= _named(site.module, factors.right.contiguous(), factors.left.contiguous())
+    for parameter, factors in experts.items():
+        site = next(s for s in sites.values() if s.parameter == parameter)
+        count = sum(s.parameter == parameter for s in sites.values())
         ranks[parameter] = max(f.rank for f in factors.values())
-        module = f"{_PREFIX}{parameter.rpartition('.')[0]}"
-        a, b = _stacked(factors, count, ranks[parameter])
-        tensors |= {f"{module}.lora_A.weight": a, f"{module}.lora_B.weight": b}
+        tensors |= _named(site.module, *_stacked(factors, count, ranks[parameter]))
     rank = max(ranks.values())
     own = {name: r for name, r in ranks.items() if r != rank}
     config = {
@@ -67,8 +72,8 @@ def save_lora(
         "lora_alpha": rank,  # the scale alpha / r is 1
         "rank_pattern": own,
         "alpha_pattern": own,
-        "target_modules": modules,
-        **({"target_parameters": sorted(mixtures)} if mixtures else {}),
+        "target_modules": [] if mixture else sorted(ranks),
+        **({"target_parameters": sorted(ranks)} if mixture else {}),
         "fan_in_fan_out": any(sites[key].transposed for key in changed),
         "lora_dropout": 0.0,
         "bias": "none",
@@ -78,6 +83,11 @@ def save_lora(
         text = json.dumps(config, indent=2) + "\n"
         (partial / "adapter_config.json").write_text(text, encoding="utf-8")
     return folder
+
+
+def _named(module: str, a: Tensor, b: Tensor) -> dict[str, Tensor]:
+    start = f"{_PREFIX}{module}"
+    return {f"{start}.lora_A.weight": a, f"{start}.lora_B.weight": b}
 
 
 def _stacked(factors: Mapping[int, LowRank], count: int, rank: int) -> tuple[Tensor, Tensor]:
