@@ -26,6 +26,7 @@ CASES = {
     for (i, editor), (j, guard) in itertools.product(
         enumerate(sorted(EDITORS)), enumerate(("none", "revive"))
     )
+    if (i + j) % 2
 } | {("memit-seq", guard, *WHERE[j % len(WHERE)]) for j, guard in enumerate(GUARDS)}
 
 
