@@ -193,7 +193,8 @@ class Editor:
             raise SpecError("export_lora: no edits were made yet.")
         ledger = self._built.engine.ledger
         written = totals(ledger, rank)
-        save_lora(written, ledger.sites, self._loaded.name, Path(folder))
+        mixture = self._loaded.family.experts is not None
+        save_lora(written, ledger.sites, self._loaded.name, Path(folder), mixture=mixture)
         return {key: total.error for key, total in written.items()}
 
     def _settled(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:

@@ -27,6 +27,12 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "StableLmForCausalLM": "stablelm",
             "SmolLM3ForCausalLM": "smollm3",
         },
+        "mixture": {
+            "MixtralForCausalLM": "mixtral",
+            "Qwen2MoeForCausalLM": "qwen2_moe",
+            "Qwen3MoeForCausalLM": "qwen3_moe",
+            "OlmoeForCausalLM": "olmoe",
+        },
         "opt": {"OPTForCausalLM": "opt"},
         "falcon": {"FalconForCausalLM": "falcon"},
         "phi": {"PhiForCausalLM": "phi"},

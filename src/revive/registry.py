@@ -171,6 +171,10 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
                 "revive.models.families.llama:FAMILY",
                 "Llama, Mistral, Qwen2, Qwen3, Gemma, Phi-3, OLMo, StableLM, SmolLM3",
             ),
+            "mixture": _Builtin(
+                "revive.models.families.mixture:FAMILY",
+                "mixtures of experts: Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE",
+            ),
             "opt": _Builtin("revive.models.families.opt:FAMILY", "OPT"),
             "falcon": _Builtin("revive.models.families.falcon:FAMILY", "Falcon"),
             "phi": _Builtin("revive.models.families.phi:FAMILY", "Phi 1 and 2"),

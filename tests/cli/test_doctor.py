@@ -1,14 +1,16 @@
 """`revive doctor`: what is sound passes, what is broken on purpose is found."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import BUILDERS, byte_tokenizer, tiny_model
+from tiny import BUILDERS, MIXTURES, byte_tokenizer, tiny_model
 from tokenizers import processors
 
+from revive.models.experts import gated_hidden
 from revive.models.family import family_for
 from revive.models.loading import LoadedModel
 from revive.runs.doctor import examine
@@ -24,7 +26,7 @@ def verdicts(found):
     return {f.check: f.verdict for f in found}
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS))
+@pytest.mark.parametrize("name", sorted(BUILDERS | MIXTURES))
 def test_every_family_is_sound(name):
     subject = loaded(name)
     before = {k: v.clone() for k, v in subject.model.state_dict().items()}
@@ -37,6 +39,17 @@ def test_a_wrong_orientation_is_found():
     subject = loaded("gpt2")
     wrong = LoadedModel("wrong", subject.model, subject.tokenizer, _turned(subject.family), "")
     subject.model.transformer.h[0].mlp.c_proj.weight  # [48, 32], so turned it does not fit
+    assert verdicts(examine(wrong, [0]))["orientation"] == "failed"
+
+
+def test_keys_that_experts_do_not_receive_are_found():
+    """A family that knew an expert's activation wrongly: the module's output tells."""
+    subject = loaded("mixtral")
+    experts = dataclasses.replace(
+        subject.family.experts, hidden=lambda m, x, e: 2 * gated_hidden(m, x, e)
+    )
+    family = dataclasses.replace(subject.family, experts=experts)
+    wrong = LoadedModel("wrong", subject.model, subject.tokenizer, family, "")
     assert verdicts(examine(wrong, [0]))["orientation"] == "failed"
 
 
@@ -88,6 +101,4 @@ def test_the_command_and_its_exit_code(revive, model, tmp_path):
 
 
 def _turned(family):
-    import dataclasses
-
     return dataclasses.replace(family, transposed=not family.transposed)

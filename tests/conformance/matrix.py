@@ -13,6 +13,7 @@ from revive.models.family import family_of
 from revive.models.ledger import Ledger
 from revive.models.runner import BlockRunner
 from revive.runs.engine import Engine
+from revive.runs.originals import originals
 
 FAMILIES = ("gpt2", "gptj", "gpt_neox", "llama")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -63,9 +64,7 @@ def engine(editor, guard, family, dtype, *, model=None, **changed):
     context = EditContext(runner, tokenizer, sites, CONTEXTS, moments, ledger)
     made = registry.load("editors", editor)(chosen)
     made.prepare(context)
-    fitted = FittedGuard(
-        registry.load("guards", guard)(), {s.parameter: ledger.original(s.parameter) for s in sites}
-    )
+    fitted = FittedGuard(registry.load("guards", guard)(), originals(ledger))
     return Engine(context, ledger, made, fitted)
 
 

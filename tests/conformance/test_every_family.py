@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from matrix import engine
-from tiny import BUILDERS, byte_tokenizer, tiny_model
+from tiny import BUILDERS, MIXTURES, byte_tokenizer, tiny_model
 
 from revive.data.edits import Edit
 from revive.editors.keys import KeySweep
@@ -17,9 +17,11 @@ from revive.models.entry import Normed
 from revive.models.family import family_of
 from revive.models.runner import BlockRunner, hidden_of
 
-FAMILIES = sorted(BUILDERS)
-# These compute attention, or parts of it, in fp32 whatever the model's dtype.
-TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | dict.fromkeys(("gptj", "gemma2", "bloom"), 1e-6)
+FAMILIES = sorted(BUILDERS | MIXTURES)
+# These compute attention, the router, or parts of them, in fp32 whatever the model's dtype.
+TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | dict.fromkeys(
+    ("gptj", "gemma2", "bloom", *MIXTURES), 1e-6
+)
 # Norms in fp32 make the length of a shift, and the shifted state, that uncertain.
 _CASTS = dict.fromkeys(FAMILIES, 0.0) | dict.fromkeys(
     ("gemma2", "gemma3", "glm4", "olmo2", "olmo3", "granite"), 1e-6

@@ -70,7 +70,9 @@ def test_what_moved_is_what_a_measurement_by_hand_finds(strong, corpus):
     (metric,) = moved.general
     assert metric == "perplexity"
     was, now = moved.general[metric]
-    assert was == next(e for e in journal(strong)[::-1] if e["event"] == "measure")["metrics"][metric]
+    assert (
+        was == next(e for e in journal(strong)[::-1] if e["event"] == "measure")["metrics"][metric]
+    )
     assert now != was
     event = journal(strong)[-1]
     assert event["moved"] == json.loads(json.dumps(moved.as_dict()))

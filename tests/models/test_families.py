@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers
-from tiny import BUILDERS, VOCABULARY, tiny_model
+from tiny import BUILDERS, MIXTURES, VOCABULARY, tiny_model
 
 from revive import registry
 from revive.architectures import BUILTIN
@@ -13,9 +13,12 @@ from revive.models.prefix import PrefixCache
 from revive.models.runner import BlockRunner, positions_of
 
 FAMILIES = sorted(BUILDERS)
+ALL = sorted(BUILDERS | MIXTURES)
 WINDOWED = ["mistral", "gemma2", "gemma3", "olmo3"]
-# These compute attention, or parts of it, in fp32 whatever the model's dtype.
-TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | dict.fromkeys(("gptj", "gemma2", "bloom"), 1e-6)
+# These compute attention, the router, or parts of them, in fp32 whatever the model's dtype.
+TOLERANCE = dict.fromkeys(FAMILIES, 1e-9) | dict.fromkeys(
+    ("gptj", "gemma2", "bloom", *MIXTURES), 1e-6
+)
 
 
 def tokens(rows=3, length=9):
@@ -50,7 +53,7 @@ def test_orientation_reproduces_the_module(name, inner):
         assert not torch.allclose(module(x), x @ weight + bias)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ALL)
 def test_read_and_write_back_changes_nothing(name):
     model = tiny_model(name, dtype=torch.float32)
     before = model(tokens()).logits.clone()
@@ -59,7 +62,7 @@ def test_read_and_write_back_changes_nothing(name):
     assert torch.equal(model(tokens()).logits, before)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ALL)
 def test_slices_of_blocks_compose_to_the_model(name):
     model = tiny_model(name)
     runner = BlockRunner(model, family_of(model))
@@ -77,7 +80,7 @@ def test_slices_of_blocks_compose_to_the_model(name):
     assert torch.equal(after, reference), "the model must be as before"
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_prefix_in_the_cache_equals_the_full_run(name):
     model = tiny_model(name)
     runner = BlockRunner(model, family_of(model))

@@ -29,11 +29,15 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
     Olmo3Config,
     Olmo3ForCausalLM,
     OlmoConfig,
+    OlmoeConfig,
+    OlmoeForCausalLM,
     OlmoForCausalLM,
     OPTConfig,
     OPTForCausalLM,
@@ -44,8 +48,12 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
     SmolLM3Config,
     SmolLM3ForCausalLM,
     StableLmConfig,
@@ -208,10 +216,43 @@ BUILDERS = {
 }
 
 
+EXPERTS = 4
+_ROUTED = {"num_experts": EXPERTS, "num_experts_per_tok": 2}
+MIXTURES = {
+    "mixtral": lambda inner=48: _llama_like(
+        MixtralConfig, MixtralForCausalLM, inner, num_local_experts=EXPERTS, num_experts_per_tok=2
+    ),
+    "qwen2_moe": lambda inner=48: _llama_like(
+        Qwen2MoeConfig,
+        Qwen2MoeForCausalLM,
+        40,
+        moe_intermediate_size=inner,
+        shared_expert_intermediate_size=24,
+        **_ROUTED,
+    ),
+    # The first block is an ordinary MLP.
+    "qwen3_moe": lambda inner=48: _llama_like(
+        Qwen3MoeConfig,
+        Qwen3MoeForCausalLM,
+        40,
+        moe_intermediate_size=inner,
+        head_dim=8,
+        mlp_only_layers=[0],
+        norm_topk_prob=True,
+        **_ROUTED,
+    ),
+    "olmoe": lambda inner=48: _llama_like(
+        OlmoeConfig, OlmoeForCausalLM, inner, eos_token_id=1, **_ROUTED
+    ),
+}
+"""Mixtures of experts: four experts a block, two to a token."""
+
+
 def tiny_model(name, *, inner=48, dtype=torch.float64, seed=0):
     """A random model of the family; `inner=32` makes the edited weight square."""
     torch.manual_seed(seed)
-    model = BUILDERS[name](inner=inner)
+    model = (BUILDERS | MIXTURES)[name](inner=inner)
+    model.set_experts_implementation("eager")  # as a loaded model has on a CPU
     for parameter in model.parameters():
         parameter.data = parameter.data * 3 if parameter.ndim > 1 else parameter.data
     return model.to(dtype).eval()

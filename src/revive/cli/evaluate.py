@@ -49,8 +49,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Comma-separated: edits, generation, facts, general; names of 'revive list "
-            "tasks', or six for sst2, mrpc, cola, rte, nli and mmlu_six; lm-eval:NAME for any task of "
-            "lm-evaluation-harness; or all, which takes a sample of every task that has data "
+            "tasks', or six for sst2, mrpc, cola, rte, nli and mmlu_six; lm-eval:NAME for any task "
+            "of lm-evaluation-harness; or all, which takes a sample of every task that has data "
             "[default: edits, facts and general where they apply]."
         ),
     ] = None,

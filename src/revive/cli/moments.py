@@ -63,12 +63,12 @@ def moments(
         )
     rows: list[dict[str, Any]] = []
     for site in sites:
-        moment = found[site.parameter]
+        moment = found[site.key]
         value = moment.value().double()
         trace = float(value.trace())
         rows.append(
             {
-                "site": site.parameter,
+                "site": site.key,
                 "keys": moment.count,
                 "trace": trace,
                 "effective_rank": trace**2 / float(value.square().sum()) if trace > 0 else 0.0,

@@ -20,6 +20,8 @@ Differs from the paper:
 
 from typing import ClassVar, final
 
+import torch
+
 from revive.editors.base import EditContext
 from revive.editors.least_squares import LeastSquaresEditor
 from revive.editors.options import AlphaEditOptions
@@ -51,13 +53,17 @@ class AlphaEdit(LeastSquaresEditor[AlphaEditOptions]):
         Raises:
             SpecError: The threshold leaves no direction.
         """
-        moment = context.moments[site.parameter].value()
+        moment = context.moments[site.key].value()
+        if site.expert is not None and not bool(moment.any()):
+            # No ordinary token is sent to this expert: all of it is free.
+            free = moment.new_zeros(len(moment), 0, dtype=torch.float64)
+            return NormalEquations.of_base(Projected(free, known(self.options.l2, "l2")))
         threshold = self.options.threshold or _THRESHOLD
         absolute = self.options.null_space == "absolute"
         space = (NullSpace.below if absolute else NullSpace.holding)(moment, threshold)
         if space.kept == 0.0:
             raise SpecError(
                 f"editor.threshold: {threshold:g} ({self.options.null_space}) leaves no input "
-                f"direction of {site.parameter} to write to; raise it."
+                f"direction of {site.key} to write to; raise it."
             )
         return NormalEquations.of_base(Projected(space.excluded, known(self.options.l2, "l2")))

@@ -116,11 +116,11 @@ class EditContext:
         tokenizer: Its tokenizer.
         sites: Edited sites, in order of depth.
         contexts: Texts that stand before prompts.
-        moments: Key second moment by parameter name; empty for editors that need none.
+        moments: Key second moment by key of the site; empty for editors that need none.
         weights: The edited weights.
-        bases: Protected directions by parameter name, where the guard has editors solve under
+        bases: Protected directions by key, where the guard has editors solve under
             its constraint.
-        metrics: The worth of output directions by parameter name, where it weighs them.
+        metrics: The worth of output directions by key, where it weighs them.
         seed: Of whatever an editor draws.
     """
 
@@ -149,6 +149,9 @@ class Editor(ABC, Generic[OptionsT]):
 
     solves_under_guards: ClassVar[bool] = False
     """Whether its least squares heed the context's `bases` and `metrics`."""
+
+    edits_experts: ClassVar[bool] = False
+    """Whether it can write to the experts of a mixture, several sites to a layer."""
 
     def __init__(self, options: OptionsT) -> None:
         """Take the settings, an instance of `options_model`."""

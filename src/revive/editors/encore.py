@@ -16,7 +16,7 @@ Differs from the paper:
 from typing import ClassVar, final
 
 from revive.editors.base import EditContext
-from revive.editors.least_squares import LeastSquaresEditor
+from revive.editors.least_squares import LeastSquaresEditor, moment_at
 from revive.editors.options import EncoreOptions
 from revive.editors.target_editor import known, target_settings
 from revive.editors.target_settings import TargetSettings
@@ -40,7 +40,7 @@ class Encore(LeastSquaresEditor[EncoreOptions]):
 
     def equations(self, site: Site, context: EditContext) -> NormalEquations:
         """Lambda C + lambda_F I."""
-        moment = context.moments[site.parameter].value()
+        moment = moment_at(site, context)
         ridge = known(self.options.ridge, "ridge")
         extra = self.options.extra_ridge
         if extra is None:

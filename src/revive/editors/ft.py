@@ -12,12 +12,17 @@ Differs from the paper:
   position and so cannot write a target of several tokens, is `objective: last-token`.
 - Published code tunes the edits of a batch one after another; here a batch is one objective.
 - The authors' parameter templates catch the bias too where there is one; here weights alone.
+- Experts of a mixture are tuned together; the router stays, and experts that no token of the batch
+  is sent to are left alone.
 - The update is dense: it is stored as large as the weight, and no single edit can be taken out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import ClassVar, final
+
+import torch
+from torch import Tensor
 
 from revive.data.edits import Edit
 from revive.editors.base import NOT_FINITE, EditContext, Editor, Outcome, Updates, WeightUpdate
@@ -27,6 +32,7 @@ from revive.editors.target_editor import encode_batch, known
 from revive.linalg.lowrank import LowRank
 from revive.models.frozen import frozen
 from revive.models.precision import products
+from revive.models.site import Site
 
 
 @final
@@ -37,6 +43,7 @@ class FineTuning(Editor[FtOptions]):
     paper: ClassVar[str] = "arXiv:2012.00363, arXiv:2308.07269"
     summary: ClassVar[str] = "gradient descent on the edited projections alone"
     options_model = FtOptions
+    edits_experts: ClassVar[bool] = True
 
     def prepare(self, context: EditContext) -> None:
         """Nothing is constant."""
@@ -48,12 +55,11 @@ class FineTuning(Editor[FtOptions]):
         kept = list(rows)
         if not kept:
             return Outcome(failed=failed, seconds={"targets": perf_counter() - started})
-        start = {s.parameter: context.weights.weight(s.parameter) for s in context.sites}
-        turned = {s.parameter: s.transposed for s in context.sites}
+        before = {s.key: context.weights.weight(s.key) for s in context.sites}
         with frozen(context.runner.model), products(context.runner.precision):
             found = descend(
                 context.runner.model,
-                {k: w.T.contiguous() if turned[k] else w for k, w in start.items()},
+                _stored(context.sites, before),
                 [rows[i].rewrite[0] for i in kept],
                 objective=self.options.objective,
                 steps=self.options.steps,
@@ -67,11 +73,25 @@ class FineTuning(Editor[FtOptions]):
             return Outcome(failed=failed, seconds=seconds)
         for site in context.sites:
             tuned = found.values[site.parameter]
-            change = (tuned.T if site.transposed else tuned) - start[site.parameter]
-            yield WeightUpdate(site, LowRank.of_dense(change))
+            tuned = tuned if site.expert is None else tuned[site.expert]
+            change = (tuned.T if site.transposed else tuned) - before[site.key]
+            if site.expert is None or bool(change.any()):
+                yield WeightUpdate(site, LowRank.of_dense(change))
         notes = {
             "target_first_loss": found.losses[0],
             "target_loss": found.losses[-1],
             "target_evaluations": float(len(found.losses)),
         }
         return Outcome({}, failed, notes, seconds)
+
+
+def _stored(sites: Sequence[Site], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights `[d_out, d_in]` as the model stores them: experts in one parameter, all of them."""
+    parts: dict[str, list[Tensor]] = {}
+    for site in sites:
+        weight = weights[site.key]
+        parts.setdefault(site.parameter, []).append(
+            weight.T.contiguous() if site.transposed else weight
+        )
+    mixed = {site.parameter for site in sites if site.expert is not None}
+    return {name: torch.stack(w) if name in mixed else w[0] for name, w in parts.items()}

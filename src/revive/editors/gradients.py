@@ -39,7 +39,7 @@ def collect_gradients(
     key = cache_key("gradients", model_fingerprint, texts, sites, window)
     with frozen(runner.model):
         return accumulate(
-            {s.parameter: s.shape[0] for s in sites},
+            {s.key: s.shape[0] for s in sites},
             lambda ids, mask: _gradients(runner, sites, ids, mask),
             tokenizer,
             texts,
@@ -65,8 +65,7 @@ def _gradients(
         return hook
 
     handles = [
-        runner.model.get_submodule(s.module).register_forward_hook(recorder(s.parameter))
-        for s in sites
+        runner.model.get_submodule(s.module).register_forward_hook(recorder(s.key)) for s in sites
     ]
     try:
         with torch.enable_grad():

@@ -62,8 +62,26 @@ class KeySweep:
 
     def keys(self, site: Site) -> Tensor:
         """Keys at the site's input, `[d_in, n]`: half the plain one, half the contexts' mean."""
-        plain, contexts, count = self.parts(site)
-        return plain if count == 0 else (0.5 * plain.double() + 0.5 * contexts).to(plain.dtype)
+        return _averaged(*self.parts(site))
+
+    @torch.no_grad()
+    def keys_of(self, sites: Sequence[Site]) -> dict[str, Tensor]:
+        """Keys of all sites of one layer, by their key: of one projection, or of experts.
+
+        Experts that no row is sent to are left out. The key of an edit whose rows go to different
+        experts has a part in each: the average is of the whole, block-sparse key.
+        """
+        if sites[0].expert is None:
+            return {site.key: self.keys(site) for site in sites}
+        self._move_to(sites[0].layer)
+        with self._runner.routed_inputs_of(sites, self._lookup) as seen:
+            self._run_layer(sites[0].layer)
+        found: dict[str, Tensor] = {}
+        for key, routed in seen.items():
+            if len(routed.rows):
+                at = routed.keys.new_zeros(len(self._lookup), routed.keys.shape[1])
+                found[key] = _averaged(*self._parts(at.index_copy(0, routed.rows, routed.keys)))
+        return found
 
     @torch.no_grad()
     def parts(self, site: Site) -> tuple[Tensor, Tensor, int]:
@@ -73,8 +91,11 @@ class KeySweep:
         """
         self._move_to(site.layer)
         with self._runner.inputs_of([site]) as seen:
-            self._runner.run(self._hidden, site.layer, site.layer + 1, self._mask, self._positions)
-        at = self._at_lookup(seen[site.parameter])
+            self._run_layer(site.layer)
+        return self._parts(self._at_lookup(seen[site.key]))
+
+    def _parts(self, at: Tensor) -> tuple[Tensor, Tensor, int]:
+        """The same, of what each row's lookup receives, `[rows, d_in]`."""
         wide = at.to(torch.float64)
         plain, others = wide[: self._count], wide[self._count :]
         count = len(others) // self._count
@@ -106,9 +127,12 @@ class KeySweep:
             self._runner.run(
                 self._hidden[:n], site.layer, site.layer + 1, self._mask[:n], self._positions[:n]
             )
-        out = seen[site.parameter]
+        out = seen[site.key]
         y = out[torch.arange(n, device=out.device), self._lookup[:n]]
         return entry.pulled_back(y.to(wanted), wanted.T).T
+
+    def _run_layer(self, layer: int) -> None:
+        self._runner.run(self._hidden, layer, layer + 1, self._mask, self._positions)
 
     def _move_to(self, layer: int) -> None:
         """Advance to the input of `layer`, through weights that are final by now."""
@@ -124,3 +148,7 @@ class KeySweep:
     @staticmethod
     def _dtype(like: Tensor) -> torch.dtype:
         return like.dtype if like.dtype == torch.float64 else torch.float32
+
+
+def _averaged(plain: Tensor, contexts: Tensor, count: int) -> Tensor:
+    return plain if count == 0 else (0.5 * plain.double() + 0.5 * contexts).to(plain.dtype)

@@ -7,13 +7,19 @@ R is a change of what the block puts out. Where the model scales or normalises w
 out, R is pulled back to the site first (`models/entry.py`; ours).
 Members differ in A, in what becomes of dW, and in whether A grows by K K^T after a batch.
 
+Where a layer is a mixture of experts, its weights are one wide matrix [W_1 ... W_E] with a
+block-sparse key, and the layer is solved for all experts that the batch is sent to at once
+(`models/experts.py`, `linalg/joint.py`). This is ours; no paper edits mixtures this way. Cross
+terms between experts are left out of A: C_ef = E[k_e k_f^T], and those of the history. Only what
+the batch meets is factorised, so that a hundred experts do not cost a hundred factorisations.
+
 A guard may ask for the least squares to be solved under its constraint, or with its weights on
 output directions; both are ours, see `linalg/solve.py`.
 """
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from torch import Tensor
@@ -22,9 +28,10 @@ from revive.editors.base import EditContext, Outcome, Updates, WeightUpdate
 from revive.editors.keys import KeySweep
 from revive.editors.options import MemitOptions, TargetOptions
 from revive.editors.target_editor import SolvedBatch, TargetEditor, known
+from revive.linalg.joint import joint_update
 from revive.linalg.lowrank import LowRank
 from revive.linalg.solve import NormalEquations
-from revive.models.site import Site
+from revive.models.site import Site, by_layer
 
 LeastSquaresOptionsT = TypeVar("LeastSquaresOptionsT", bound=TargetOptions)
 MemitOptionsT = TypeVar("MemitOptionsT", bound=MemitOptions)
@@ -34,12 +41,14 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
     """Targets, keys, and one regularised least-squares solve per layer."""
 
     solves_under_guards: ClassVar[bool] = True
+    edits_experts: ClassVar[bool] = True
     history: ClassVar[bool] = False
     """Whether the keys of committed batches stay in A."""
 
     def __init__(self, options: LeastSquaresOptionsT) -> None:
         super().__init__(options)
         self._equations: dict[str, NormalEquations] = {}
+        self._context: EditContext | None = None
 
     @abstractmethod
     def equations(self, site: Site, context: EditContext) -> NormalEquations:
@@ -51,8 +60,11 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
         return update
 
     def prepare(self, context: EditContext) -> None:
-        """Factorise A once per site."""
-        self._equations = {s.parameter: self.equations(s, context) for s in context.sites}
+        """Factorise A once per site; of experts, those that are met, when they are."""
+        self._context = context
+        self._equations = {
+            s.key: self.equations(s, context) for s in context.sites if s.expert is None
+        }
 
     def spread(self, solved: SolvedBatch, context: EditContext) -> Updates:
         """Propose one update per layer, from the lowest up."""
@@ -67,26 +79,53 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
             average_contexts=self.options.key_average,
         )
         increment: dict[str, Tensor] = {}
-        for index, site in enumerate(context.sites):
+        layers = by_layer(context.sites)
+        for index, sites in enumerate(layers):
             started = time.perf_counter()
-            keys = sweep.keys(site)
+            keys = sweep.keys_of(sites)
             missing = solved.z.T - sweep.outputs(last.layer)
-            share = sweep.pulled_back(site, missing / (len(context.sites) - index))
+            share = sweep.pulled_back(sites[0], missing / (len(layers) - index))
             solving = time.perf_counter()
             seconds["keys"] += solving - started
-            update = solve_update(self._equations[site.parameter], keys, share, site, context)
-            shaped = self.shape(site, update, context)
+            updates = self._solved(sites, keys, share, context)
+            shaped = [(s, u, self.shape(s, u, context)) for s, u in updates]
             seconds["solve"] += time.perf_counter() - solving
-            yield WeightUpdate(site, shaped, solved.indices if shaped is update else None)
-            if self.history:
-                increment[f"keys.{site.parameter}"] = keys
+            for site, update, proposed in shaped:
+                whole = proposed is update
+                yield WeightUpdate(site, proposed, solved.indices if whole else None)
+                if self.history:
+                    increment[f"keys.{site.key}"] = _met(keys[site.key], site)
         return Outcome(increment, solved.failed, solved.notes, seconds)
 
     def advance(self, increment: Mapping[str, Tensor]) -> None:
         """Add a committed batch's keys to the history."""
         for name, keys in increment.items():
             key = name.removeprefix("keys.")
-            self._equations[key] = self._equations[key].with_history(keys)
+            self._equations[key] = self._equations_at(key).with_history(keys)
+
+    def _solved(
+        self,
+        sites: Sequence[Site],
+        keys: Mapping[str, Tensor],
+        residual: Tensor,
+        context: EditContext,
+    ) -> list[tuple[Site, LowRank]]:
+        """The updates of one layer: of its projection, or of all its experts that are met."""
+        if sites[0].expert is None:
+            site = sites[0]
+            equations, found = self._equations[site.key], keys[site.key]
+            return [(site, solve_update(equations, found, residual, site, context))]
+        met = {key: self._equations_at(key) for key in keys}
+        found = joint_update(met, keys, residual)
+        return [(site, found[site.key]) for site in sites if site.key in found]
+
+    def _equations_at(self, key: str) -> NormalEquations:
+        """A at one site, history included; factorised here if nothing has met the expert yet."""
+        if key not in self._equations:
+            assert self._context is not None, "prepared"
+            site = next(s for s in self._context.sites if s.key == key)
+            self._equations[key] = self.equations(site, self._context)
+        return self._equations[key]
 
 
 class CovarianceEditor(LeastSquaresEditor[MemitOptionsT]):
@@ -94,8 +133,28 @@ class CovarianceEditor(LeastSquaresEditor[MemitOptionsT]):
 
     def equations(self, site: Site, context: EditContext) -> NormalEquations:
         """Lambda C."""
-        moment = context.moments[site.parameter].value()
-        return NormalEquations(moment, known(self.options.ridge, "ridge"))
+        return NormalEquations(moment_at(site, context), known(self.options.ridge, "ridge"))
+
+
+def moment_at(site: Site, context: EditContext) -> Tensor:
+    """C at one site, `[d_in, d_in]`.
+
+    Text may send few tokens to an expert, or none, and what its C then says of most directions is
+    that they are free. An expert's directions therefore count as met once each, by a key of the
+    layer's mean length, beside what the text shows: with more text that comes to nothing. (Ours.)
+    """
+    moment = context.moments[site.key]
+    value = moment.value()
+    if site.expert is not None:
+        layer = [s.key for s in context.sites if s.layer == site.layer]
+        mean = sum(context.moments[key].trace for key in layer) / len(layer)
+        value.diagonal().add_(mean / moment.count)
+    return value
+
+
+def _met(keys: Tensor, site: Site) -> Tensor:
+    """Keys without those of edits that an expert does not get."""
+    return keys if site.expert is None else keys[:, keys.any(dim=0)]
 
 
 def solve_update(
@@ -110,10 +169,10 @@ def solve_update(
         site: The site.
         context: Holds the guard's constraint or weights, if it has any.
     """
-    metric = context.metrics.get(site.parameter)
+    metric = context.metrics.get(site.key)
     if metric is not None:
         return equations.weighted_update(keys, residual, metric)
-    basis = context.bases.get(site.parameter)
+    basis = context.bases.get(site.key)
     if basis is not None:
         return equations.constrained_update(keys, residual, basis)
     return equations.solve_update(keys, residual)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from revive.linalg.moments import SecondMoment
+from revive.models.experts import Routed
 from revive.models.runner import BlockRunner
 from revive.models.site import Site
 from revive.runs.store import save_tensors
@@ -32,7 +33,8 @@ def collect_moments(
 ) -> dict[str, SecondMoment]:
     """Accumulate E[k k^T] at every site's input.
 
-    Texts are cut into windows; every real token counts once. Accumulation is fp64.
+    Texts are cut into windows; every real token counts once. Accumulation is fp64. An expert's key
+    is weighted by the router, and zero for tokens that are sent elsewhere: they count too.
 
     Args:
         runner: The unedited model.
@@ -46,18 +48,24 @@ def collect_moments(
         progress: Called with (batches done, batches in all).
 
     Returns:
-        Second moments by parameter name.
+        Second moments by key.
     """
     last = max(s.layer for s in sites)
+    whole = [s for s in sites if s.expert is None]
+    experts = [s for s in sites if s.expert is not None]
 
-    def keys(ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad(), runner.inputs_of(sites) as seen:
+    def keys(ids: Tensor, mask: Tensor) -> dict[str, Tensor | Routed]:
+        with (
+            torch.no_grad(),
+            runner.inputs_of(whole) as seen,
+            runner.routed_inputs_of(experts) as routed,
+        ):
             runner.embed_through(ids, mask, last)
-        return seen
+        return {**seen, **routed}
 
     key = cache_key("keys", model_fingerprint, texts, sites, window)
     return accumulate(
-        {s.parameter: s.shape[1] for s in sites},
+        {s.key: s.shape[1] for s in sites},
         keys,
         tokenizer,
         texts,
@@ -71,7 +79,7 @@ def collect_moments(
 
 def accumulate(
     dims: Mapping[str, int],
-    vectors: Callable[[Tensor, Tensor], Mapping[str, Tensor]],
+    vectors: Callable[[Tensor, Tensor], Mapping[str, Tensor | Routed]],
     tokenizer: Any,
     texts: Sequence[str],
     *,
@@ -86,7 +94,7 @@ def accumulate(
     Args:
         dims: Length of the vectors, by name.
         vectors: From token ids and mask `[rows, length]` to one vector per position and name,
-            `[rows, length, dim]`; padding is left out here.
+            `[rows, length, dim]`, or those that are not zero; padding is left out here.
         tokenizer: Of the model.
         texts: Ordinary text.
         path: File of finished and partial results; None keeps nothing.
@@ -102,7 +110,11 @@ def accumulate(
         ids, mask = (t.to(device) for t in batches[index])
         real = mask.bool()
         for name, found in vectors(ids, mask).items():
-            moments[name].update(found[real])
+            if isinstance(found, Routed):
+                kept = found.keys[real[found.rows, found.positions]]
+                moments[name].update(kept, zeros=int(real.sum()) - len(kept))
+            else:
+                moments[name].update(found[real])
         finished = index + 1 == len(batches)
         if path is not None and (finished or (index + 1) % _BATCHES_PER_SAVE == 0):
             _save(path, moments, index + 1)
@@ -145,7 +157,7 @@ def cache_key(
     """What a moment depends on, as a short name for its file."""
     digest = hashlib.sha256(f"{kind}|{model_fingerprint}|{window}|{len(texts)}".encode())
     for site in sites:
-        digest.update(site.parameter.encode())
+        digest.update(site.key.encode())
     for text in texts:
         digest.update(text.encode())
         digest.update(b"\0")

@@ -46,6 +46,7 @@ class Nse(CovarianceEditor[NseOptions]):
     )
     options_model = NseOptions
     solves_under_guards: ClassVar[bool] = False
+    edits_experts: ClassVar[bool] = False
     history: ClassVar[bool] = True
 
     def solve_batch(self, batch: Sequence[Edit], context: EditContext) -> SolvedBatch:
@@ -76,7 +77,7 @@ class Nse(CovarianceEditor[NseOptions]):
             yield from self._round(solved, chosen, context, seconds)
         started = perf_counter()
         sweep = self._sweep(solved.rows, context)
-        increment = {f"keys.{s.parameter}": sweep.keys(s) for s in context.sites}
+        increment = {f"keys.{s.key}": sweep.keys(s) for s in context.sites}
         seconds["keys"] += perf_counter() - started
         notes = {**solved.notes, "rounds": float(rounds)}
         return Outcome(increment, solved.failed, notes, seconds)
@@ -100,7 +101,7 @@ class Nse(CovarianceEditor[NseOptions]):
             solving = perf_counter()
             seconds["keys"] += solving - started
             neurons = select_neurons(keys, self.options.neuron_threshold)
-            update = update_of_neurons(self._equations[site.parameter], keys, share, neurons)
+            update = update_of_neurons(self._equations[site.key], keys, share, neurons)
             seconds["solve"] += perf_counter() - solving
             yield WeightUpdate(site, update, owners)
         return Outcome()

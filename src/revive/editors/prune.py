@@ -59,20 +59,20 @@ class Prune(CovarianceEditor[PruneOptions]):
         self._corrections: dict[str, LowRank] = {}
 
     def prepare(self, context: EditContext) -> None:
-        """Factorise A, and measure the largest singular value, once per site."""
+        """Factorise A, and measure the largest singular value, once per site.
+
+        Of experts, those that are written to, when they are.
+
+        Raises:
+            NumericalError: A weight is zero.
+        """
         super().prepare(context)
+        self._restraints = {}
         for site in context.sites:
-            original = context.weights.original(site.parameter)
-            self._devices[site.parameter] = original.device
-            bound = spectral_norm(original)
-            if bound == 0.0:
-                raise NumericalError(
-                    f"{site.parameter} is zero; there is no size to restrain updates to. Edit "
-                    "other layers, or use memit."
-                )
-            self._restraints[site.parameter] = Restraint(
-                bound, self.options.function, self.options.base
-            )
+            original = context.weights.original(site.key)
+            self._devices[site.key] = original.device
+            if site.expert is None:
+                self._restraint_at(site.key, original)
 
     def edit(self, batch: Sequence[Edit], context: EditContext) -> Updates:
         """Solve and spread targets, on the unrestrained model with `restrain: once`."""
@@ -86,7 +86,7 @@ class Prune(CovarianceEditor[PruneOptions]):
         sums = dict(self._sums)
 
         def see(proposed: WeightUpdate, answer: Applied) -> None:
-            key = proposed.site.parameter
+            key = proposed.site.key
             here = answer.factors.to(answer.factors.left.dtype, self._devices[key])
             sums[key] = _added(sums.get(key), here)
             increment.update(_stored(_WRITTEN, key, answer.factors))
@@ -99,7 +99,7 @@ class Prune(CovarianceEditor[PruneOptions]):
             correction = self._correction(site, sums, context)
             if correction is not None:
                 answer = yield WeightUpdate(site, correction)
-                increment.update(_stored(_CORRECTION, site.parameter, answer.factors))
+                increment.update(_stored(_CORRECTION, site.key, answer.factors))
                 restrained += correction.rank
         notes = {**outcome.notes, "restrained": float(restrained)}
         return replace(outcome, increment=increment, notes=notes)
@@ -118,7 +118,7 @@ class Prune(CovarianceEditor[PruneOptions]):
     def _lift(self, context: EditContext) -> Generator[WeightUpdate, Applied, None]:
         """Take the last batch's restraint out of the weights."""
         for site in context.sites:
-            written = self._corrections.get(site.parameter)
+            written = self._corrections.get(site.key)
             if written is not None:
                 yield WeightUpdate(site, written.scaled(-1.0))
 
@@ -126,14 +126,26 @@ class Prune(CovarianceEditor[PruneOptions]):
         self, site: Site, sums: Mapping[str, LowRank], context: EditContext
     ) -> LowRank | None:
         """What makes W0 + D the restrained weight; None where nothing does."""
-        total = sums.get(site.parameter)
+        total = sums.get(site.key)
         if total is None:
             return None
-        restraint = self._restraints[site.parameter]
+        original = context.weights.original(site.key)
+        restraint = self._restraint_at(site.key, original)
         upstream = self.options.application == "upstream"
         found = restraint.restrained(total) if upstream else restraint.correction(total)
-        like = context.weights.original(site.parameter)
-        return found.to(like.dtype, like.device) if found.rank else None
+        return found.to(original.dtype, original.device) if found.rank else None
+
+    def _restraint_at(self, key: str, original: Tensor) -> Restraint:
+        """What the sum at one site is held to, by its original weight."""
+        if key not in self._restraints:
+            bound = spectral_norm(original)
+            if bound == 0.0:
+                raise NumericalError(
+                    f"{key} is zero; there is no size to restrain updates to. Edit other layers, "
+                    "or use memit."
+                )
+            self._restraints[key] = Restraint(bound, self.options.function, self.options.base)
+        return self._restraints[key]
 
 
 def _added(total: LowRank | None, update: LowRank) -> LowRank:

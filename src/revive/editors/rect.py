@@ -44,14 +44,14 @@ class Rect(CovarianceEditor[RectOptions]):
         if self.options.plan == "dense":
             return update
         dense = update.dense()
-        mask = relative_mask(dense, context.weights.weight(site.parameter), self.options.keep)
+        mask = relative_mask(dense, context.weights.weight(site.key), self.options.keep)
         return LowRank.of_dense(dense * mask)
 
     def spread(self, solved: SolvedBatch, context: EditContext) -> Updates:
         """Propose one update per layer; with `plan: dense`, then take out what is masked."""
         if self.options.plan == "written":
             return (yield from super().spread(solved, context))
-        before = {s.parameter: context.weights.weight(s.parameter) for s in context.sites}
+        before = {s.key: context.weights.weight(s.key) for s in context.sites}
         masked: list[WeightUpdate] = []
 
         def see(proposed: WeightUpdate, answer: Applied) -> None:
@@ -66,5 +66,5 @@ class Rect(CovarianceEditor[RectOptions]):
     def _masked(self, proposed: WeightUpdate, before: Mapping[str, Tensor]) -> LowRank:
         """Minus what the mask drops."""
         dense = proposed.factors.dense()
-        mask = relative_mask(dense, before[proposed.site.parameter], self.options.keep)
+        mask = relative_mask(dense, before[proposed.site.key], self.options.keep)
         return LowRank.of_dense(torch.where(mask, torch.zeros_like(dense), -dense))

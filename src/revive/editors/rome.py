@@ -59,7 +59,7 @@ class Rome(TargetEditor[RomeOptions]):
         """Factorise C of the edited site."""
         site = context.sites[-1]
         if self.options.mom2_adjustment:
-            moment = context.moments[site.parameter].value()
+            moment = context.moments[site.key].value()
             self._inverse = Definite.of(moment.double(), "the key second moment")
 
     def measure(self, rows: Sequence[EditRows], context: EditContext) -> Tensor:
@@ -97,6 +97,6 @@ class Rome(TargetEditor[RomeOptions]):
 def _outputs(context: EditContext, site: Site, keys: Tensor) -> Tensor:
     """The projection's output, bias included, for keys `[d_in, n]`."""
     module: Any = context.runner.model.get_submodule(site.module)
-    out = context.weights.weight(site.parameter).to(keys) @ keys
+    out = context.weights.weight(site.key).to(keys) @ keys
     bias: Tensor | None = getattr(module, "bias", None)
     return out if bias is None else out + bias.detach().to(out)[:, None]

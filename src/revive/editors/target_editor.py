@@ -70,7 +70,7 @@ class TargetEditor(Editor[TargetOptionsT]):
                 context.runner,
                 list(rows.values()),
                 self.target_settings(last.layer),
-                avoid=context.bases.get(last.parameter),
+                avoid=context.bases.get(last.key),
                 measured_by=self.measure(list(rows.values()), context),
             )
             for position in targets.failed.nonzero().flatten().tolist():

@@ -18,7 +18,7 @@ class TokenGradients:
     """Of the positions at which targets are predicted, in the order of the rows.
 
     Attributes:
-        keys: Inputs by parameter name, `[tokens, d_in]`, fp32 or fp64.
+        keys: Inputs by key, `[tokens, d_in]`, fp32 or fp64.
         gradients: Of the rows' mean negative log-likelihoods, `[tokens, d_out]`.
         owner: Row of each token.
         losses: Mean negative log-likelihood of each row's target.
@@ -47,8 +47,8 @@ def token_gradients(
     ]
     owner = tuple(i for i, row in enumerate(rows) for _ in row.labels)
     return TokenGradients(
-        {s.parameter: torch.cat([p[0][s.parameter] for p in parts]) for s in sites},
-        {s.parameter: torch.cat([p[1][s.parameter] for p in parts]) for s in sites},
+        {s.key: torch.cat([p[0][s.key] for p in parts]) for s in sites},
+        {s.key: torch.cat([p[1][s.key] for p in parts]) for s in sites},
         owner,
         torch.cat([p[2] for p in parts]),
     )
@@ -81,7 +81,7 @@ def _pass(
         nll = -torch.log_softmax(logits, dim=-1).gather(1, read[:, 2, None]).squeeze(1)
         count = torch.tensor([len(r.labels) for r in rows], device=device, dtype=nll.dtype)
         losses = nll.new_zeros(len(rows)).index_add(0, read[:, 0], nll) / count
-        names = [s.parameter for s in sites]
+        names = [s.key for s in sites]
         found = torch.autograd.grad(losses.sum(), [outputs[name] for name in names])
     at = (read[:, 0], read[:, 1])
     keys = {name: by_row(inputs[name], len(rows))[at].detach().to(nll.dtype) for name in names}
@@ -107,9 +107,7 @@ def _recorded(
 
         return hook
 
-    handles = [
-        model.get_submodule(s.module).register_forward_hook(recorder(s.parameter)) for s in sites
-    ]
+    handles = [model.get_submodule(s.module).register_forward_hook(recorder(s.key)) for s in sites]
     try:
         yield inputs, outputs
     finally:

@@ -89,9 +89,9 @@ class UltraEdit(Editor[UltraEditOptions]):
         """Begin the statistics: keys and gradients of a site side by side."""
         self._running = {}
         for site in context.sites:
-            device = context.weights.delta(site.parameter).device
+            device = context.weights.delta(site.key).device
             zero = torch.zeros(sum(site.shape), dtype=torch.float64, device=device)
-            self._running[site.parameter] = Running(0, zero, zero)
+            self._running[site.key] = Running(0, zero, zero)
 
     def edit(self, batch: Sequence[Edit], context: EditContext) -> Updates:
         """Propose one update per site, all from the model as it stands."""
@@ -115,11 +115,11 @@ class UltraEdit(Editor[UltraEditOptions]):
         solving, increment = perf_counter(), dict[str, Tensor]()
         updates: list[WeightUpdate] = []
         for site in context.sites:
-            update, running = self._solve(site.parameter, seen, tokens)
+            update, running = self._solve(site.key, seen, tokens)
             updates.append(WeightUpdate(site, update, owners))
-            increment[f"count.{site.parameter}"] = torch.tensor(running.count)
-            increment[f"mean.{site.parameter}"] = running.mean
-            increment[f"scatter.{site.parameter}"] = running.scatter
+            increment[f"count.{site.key}"] = torch.tensor(running.count)
+            increment[f"mean.{site.key}"] = running.mean
+            increment[f"scatter.{site.key}"] = running.scatter
         seconds["solve"] = perf_counter() - solving
         for update in updates:
             yield update

@@ -109,7 +109,7 @@ class Delta:
             raise SpecError(f"delta: the model is not {what} ({self.model}); nothing was changed.")
 
     def _sites(self, model: Any) -> list[tuple[Site, LowRank]]:
-        sites = {s.parameter: s for s in family_of(model).sites(model)}
+        sites = {s.key: s for s in family_of(model).sites(model)}
         return [(sites[key], update) for key, update in self.updates.items()]
 
 

@@ -2,7 +2,8 @@
 
 Only shards that hold an edited weight are written anew; the rest, configuration, tokenizer and
 generation settings among it, is copied as it is. A base stored in another dtype than it was edited
-in is written anew as a whole: rounding edits to it would lose part of what was measured.
+in is written anew as a whole: rounding edits to it would lose part of what was measured. So is a
+mixture of experts, whose checkpoint keeps apart what the loaded model holds in one parameter.
 """
 
 import shutil
@@ -50,11 +51,8 @@ def save_folder(loaded: LoadedModel, ledger: Ledger, folder: Path, card: str) ->
 
 def _changed(loaded: LoadedModel, ledger: Ledger) -> dict[str, Tensor]:
     """Edited parameters, as stored in the model."""
-    return {
-        key: loaded.model.get_parameter(key).detach()
-        for key in ledger.sites
-        if bool(ledger.delta(key).any())
-    }
+    names = {ledger.sites[key].parameter for key in ledger.used if bool(ledger.delta(key).any())}
+    return {name: loaded.model.get_parameter(name).detach() for name in sorted(names)}
 
 
 def _places(base: Path, changed: Mapping[str, Tensor]) -> dict[str, list[str]] | None:

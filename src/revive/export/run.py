@@ -114,7 +114,8 @@ def _delta(rebuilt: Rebuilt, written: dict[str, Total], folder: Path, edits: int
 
 def _lora(rebuilt: Rebuilt, written: dict[str, Total], folder: Path, edits: int, out: Path) -> str:
     del folder, edits
-    save_lora(written, rebuilt.ledger.sites, rebuilt.loaded.name, out)
+    mixture = rebuilt.loaded.family.experts is not None
+    save_lora(written, rebuilt.ledger.sites, rebuilt.loaded.name, out, mixture=mixture)
     return "In Python: peft.PeftModel.from_pretrained(base, path)."
 
 

@@ -27,14 +27,14 @@ class Total:
 
 
 def totals(ledger: Ledger, rank: int | None = None) -> dict[str, Total]:
-    """Of every weight of a ledger.
+    """Of every weight of a ledger, and every expert that was written to.
 
     Args:
         ledger: Holds the sums.
         rank: At most so many columns; None for as many as the sum needs.
     """
     found: dict[str, Total] = {}
-    for key in ledger.sites:
+    for key in ledger.used:
         delta = ledger.delta(key)
         top = top_k_svd(delta, choose=lambda s: int((s > _ROUNDING * s[0]).sum()))
         kept = top.rank if rank is None else min(rank, top.rank)

@@ -114,7 +114,7 @@ class Guard(ABC):
 
         Args:
             weight: `[d_out, d_in]`, canonical orientation, fp32 or fp64.
-            key: The site's parameter name; seeds whatever is random, so that it is the same in
+            key: The site's key; seeds whatever is random, so that it is the same in
                 every process.
             cache: Where singular vectors are kept between processes.
         """
@@ -147,7 +147,8 @@ class Guard(ABC):
 
         Args:
             model: Any module; a Hugging Face causal model if `sites` is a role.
-            sites: A role of the model's family (`mlp_out`), or names of 2-D parameters.
+            sites: A role of the model's family (`mlp_out`), or names of 2-D parameters. Experts
+                of a mixture share a parameter: each is a site, `name[3]`.
             transposed: Whether named parameters are stored `[in, out]`; None looks at the module
                 that holds them (Hugging Face's Conv1D is, everything else is not). It matters
                 for one-sided guards only: the filter on both sides commutes with transposition.

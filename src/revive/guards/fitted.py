@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import overload
 
 from torch import Tensor
@@ -17,13 +18,26 @@ from revive.linalg.metric import OutputMetric
 Weights = Callable[[str], Tensor]
 
 
+@dataclass(frozen=True)
+class Later:
+    """A weight whose protector is made when it is first needed: one of many experts.
+
+    Attributes:
+        shape: `(d_out, d_in)`.
+        read: Gives the weight, canonical; the same whenever it is called.
+    """
+
+    shape: tuple[int, int]
+    read: Callable[[], Tensor]
+
+
 class FittedGuard:
-    """One protector per site, by parameter name."""
+    """One protector per site, by its key."""
 
     def __init__(
         self,
         guard: Guard,
-        weights: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor | Later],
         *,
         transposed: frozenset[str] = frozenset(),
         statistics: Mapping[str, SiteStatistics] | None = None,
@@ -33,7 +47,7 @@ class FittedGuard:
 
         Args:
             guard: The settings.
-            weights: Canonical `[d_out, d_in]` weights by parameter name; not kept.
+            weights: Canonical `[d_out, d_in]` weights by key; not kept.
             transposed: Names whose parameter is stored `[in, out]`; `filter` takes such updates
                 as they are stored.
             statistics: What ordinary text says of each site, for guards that weigh by it.
@@ -44,36 +58,41 @@ class FittedGuard:
         self._cache = cache
         self._transposed = transposed
         self._shapes = {key: (w.shape[0], w.shape[1]) for key, w in weights.items()}
+        self._later = {key: w for key, w in weights.items() if isinstance(w, Later)}
+        now = {key: w for key, w in weights.items() if not isinstance(w, Later)}
         self._protectors: dict[str, Protector] = {
-            key: guard.protector(weight, key, cache=cache) for key, weight in weights.items()
+            key: guard.protector(weight, key, cache=cache) for key, weight in now.items()
         }
-        self._metrics = {key: self._metric(key, weight) for key, weight in weights.items()}
+        self._metrics = {key: self._metric(key, weight) for key, weight in now.items()}
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Guarded parameter names, in the order they were given."""
-        return tuple(self._protectors)
+        return tuple(self._shapes)
 
     def protector(self, key: str) -> Protector:
         """The protector of one site, as last fitted."""
-        return self._protectors[self._known(key)]
+        if self._known(key) not in self._protectors:
+            weight = self._later[key].read()
+            self._protectors[key] = self.guard.protector(weight, key, cache=self._cache)
+        return self._protectors[key]
 
     def basis(self, key: str) -> SpectralBasis | None:
         """The directions that one site's protector last used."""
         return self.protector(key).basis
 
     def bases(self) -> dict[str, SpectralBasis]:
-        """All of them, by parameter name."""
+        """All that are fitted, by key."""
         return {key: p.basis for key, p in self._protectors.items() if p.basis is not None}
 
     def metrics(self) -> dict[str, OutputMetric]:
-        """The worth of output directions, by parameter name, where the guard weighs them."""
+        """The worth of output directions, by key, where the guard weighs them."""
         return {key: m for key, m in self._metrics.items() if m is not None}
 
     def refit(self, key: str, weight: Tensor) -> None:
         """Fit one site's protector to the weight `[d_out, d_in]` as it stands."""
         self._check(key, tuple(weight.shape))
-        before = self._protectors[key]
+        before = self.protector(key)
         self._protectors[key] = self.guard.refitted(before, weight, key)
         if self._protectors[key] is not before:
             self._metrics[key] = self._metric(key, weight)
@@ -99,10 +118,10 @@ class FittedGuard:
         """
         self._check(key, update.shape)
         if not active:
-            basis = self._protectors[key].basis
+            basis = self.basis(key)
             return GuardResult(update, Blocks.none(), 0 if basis is None else basis.rank)
         self._follow(key, weight)
-        return self._protectors[key].filter(update)
+        return self.protector(key).filter(update)
 
     @overload
     def filter(self, delta: LowRank, site: str, *, weight: Weights | None = None) -> LowRank: ...
@@ -141,7 +160,7 @@ class FittedGuard:
         update = delta.T if flip else delta
         self._check(site, tuple(update.shape))
         self._follow(site, weight)
-        safe = self._protectors[site].filter_dense(update)
+        safe = self.protector(site).filter_dense(update)
         return safe.T if flip else safe
 
     def _follow(self, key: str, weight: Weights | None) -> None:
@@ -166,9 +185,9 @@ class FittedGuard:
             )
 
     def _known(self, key: str) -> str:
-        if key in self._protectors:
+        if key in self._shapes:
             return key
-        raise SpecError(unknown_site(key, self._protectors))
+        raise SpecError(unknown_site(key, self._shapes))
 
 
 def unknown_site(key: str, known: Mapping[str, object]) -> str:

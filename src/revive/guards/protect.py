@@ -1,5 +1,6 @@
 """Guarding anybody's weight-changing code: a context manager, an optimizer hook, a bare filter."""
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast, final
@@ -16,6 +17,8 @@ from revive.linalg.cache import BasisCache
 
 if TYPE_CHECKING:
     from revive.guards.trainer import GuardCallback
+
+_ONE_OF = re.compile(r"(?P<parameter>.+)\[(?P<index>\d+)\]")
 
 
 @final
@@ -99,7 +102,7 @@ class ModelGuard(FittedGuard):
         # Accelerate wraps optimizers; the hooks of the wrapper never run.
         optimizer = cast(Optimizer, getattr(optimizer, "optimizer", optimizer))
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        keys = [k for k in self.keys if id(_parameter(self.model, k)) in held]
+        keys = [k for k in self.keys if id(_owner(self.model, k)[0]) in held]
         if not keys:
             raise SpecError(
                 f"guard: the optimizer holds none of the {len(self.keys)} guarded parameters "
@@ -144,8 +147,9 @@ class Attachment:
 
     def __init__(self, guard: ModelGuard, optimizer: Optimizer, keys: Sequence[str]) -> None:
         self._guard = guard
-        self._parameters = {key: _parameter(guard.model, key) for key in keys}
-        self._master = {key: _wide(p) for key, p in self._parameters.items()}
+        # Looked up anew at every step: whoever moves a model swaps what its parameters hold.
+        self._owners = {key: _owner(guard.model, key) for key in keys}
+        self._master = {key: _wide(p) for key, p in self._parameters()}
         self._handles = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -165,13 +169,13 @@ class Attachment:
 
     def _before(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         # Somebody else may have written the weight since: then that is where the step starts.
-        for key, parameter in self._parameters.items():
+        for key, parameter in self._parameters():
             if not torch.equal(parameter.detach(), self._master[key].to(parameter.dtype)):
                 self._master[key] = _wide(parameter)
 
     def _after(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         deltas: dict[str, Tensor] = {}
-        for key, parameter in self._parameters.items():
+        for key, parameter in self._parameters():
             start = _wide(self._master[key].to(parameter.dtype))
             deltas[key] = _wide(parameter) - start
         broken = [key for key, delta in deltas.items() if not bool(torch.isfinite(delta).all())]
@@ -187,12 +191,17 @@ class Attachment:
             self._master[key] = master + safe
         self._restore()
 
+    def _parameters(self) -> list[tuple[str, Tensor]]:
+        return [
+            (key, _matrix(parameter, index)) for key, (parameter, index) in self._owners.items()
+        ]
+
     def _current(self, key: str) -> Tensor:
         return self._guard.canonical(key, self._master[key])
 
     def _restore(self) -> None:
         with torch.no_grad():
-            for key, parameter in self._parameters.items():
+            for key, parameter in self._parameters():
                 parameter.copy_(self._master[key])
 
 
@@ -204,7 +213,7 @@ def _sites_of(
         from revive.models.family import family_of  # loads transformers; names do not need it
 
         family = family_of(model)
-        return {site.parameter: site.transposed for site in family.sites(model, role=sites)}
+        return {site.key: site.transposed for site in family.sites(model, role=sites)}
     if not sites:
         raise SpecError("guard.sites: the list is empty; name a parameter, or give 'mlp_out'.")
     return {n: _stored_transposed(model, n) if transposed is None else transposed for n in sites}
@@ -216,21 +225,42 @@ def _stored_transposed(model: nn.Module, name: str) -> bool:
     return type(holder).__name__ == "Conv1D"
 
 
-def _parameter(model: nn.Module, name: str) -> nn.Parameter:
-    known = dict(model.named_parameters(remove_duplicate=False))
-    if name not in known:
-        raise SpecError(unknown_site(name, known))
-    if isinstance(known[name], DTensor) or hasattr(known[name], "_local_shard"):
+def _parameter(model: nn.Module, name: str) -> Tensor:
+    """A guarded matrix: a parameter, or a view of one matrix of it."""
+    parameter, index = _owner(model, name)
+    if isinstance(parameter, DTensor) or hasattr(parameter, "_local_shard"):
         raise SpecError(
             f"guard: {name} is sharded over devices (FSDP), and a shard has no singular directions "
             "of its own. Guard an unsharded model; DDP is fine, fit the guard to the model inside."
         )
-    if known[name].ndim != 2:
+    if index is None and parameter.ndim != 2:
+        experts = "; of experts in one parameter name each, as in 'name[0]', or give 'mlp_out'"
         raise SpecError(
-            f"guard: {name} has shape {tuple(known[name].shape)}; only matrices have the singular "
-            "directions that a guard protects."
+            f"guard: {name} has shape {tuple(parameter.shape)}; only matrices have the singular "
+            f"directions that a guard protects{experts if parameter.ndim == 3 else ''}."
         )
-    return known[name]
+    return _matrix(parameter, index)
+
+
+def _matrix(parameter: nn.Parameter, index: int | None) -> Tensor:
+    return parameter if index is None else parameter.detach()[index]
+
+
+def _owner(model: nn.Module, name: str) -> tuple[nn.Parameter, int | None]:
+    """The parameter that a name means, and which of its matrices: `name`, or `name[3]`."""
+    known = dict(model.named_parameters(remove_duplicate=False))
+    if name in known:
+        return known[name], None
+    found = _ONE_OF.fullmatch(name)
+    if found is None or found["parameter"] not in known:
+        raise SpecError(unknown_site(name, known))
+    parameter, index = known[found["parameter"]], int(found["index"])
+    if parameter.ndim != 3 or index >= len(parameter):
+        raise SpecError(
+            f"guard: {found['parameter']} has shape {tuple(parameter.shape)}, so there is no "
+            f"matrix {index} in it."
+        )
+    return parameter, index
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -34,8 +34,18 @@ class SecondMoment:
         """Number of keys seen."""
         return self._count
 
-    def update(self, keys: Float[Tensor, "n dim"]) -> None:
+    @property
+    def trace(self) -> float:
+        """Tr C: the mean square length of a key; 0 if there were none."""
+        return float(self._sum.diagonal().sum()) / max(self._count, 1)
+
+    def update(self, keys: Float[Tensor, "n dim"], zeros: int = 0) -> None:
         """Add keys. The sum moves to their device.
+
+        Args:
+            keys: The keys.
+            zeros: Number of further keys that are zero, and count: tokens that are not sent to an
+                expert.
 
         Raises:
             NumericalError: A key holds NaN or infinity; nothing was added.
@@ -52,7 +62,7 @@ class SecondMoment:
         if wide.device != self._sum.device:
             self._sum = self._sum.to(wide.device)
         self._sum.addmm_(wide.T, wide)
-        self._count += keys.shape[0]
+        self._count += keys.shape[0] + zeros
 
     def merge(self, other: "SecondMoment") -> "SecondMoment":
         """The moment of both sets of keys; neither operand changes."""

@@ -15,6 +15,7 @@ from revive import registry
 from revive.architectures import family_name
 from revive.errors import SpecError
 from revive.models.entry import Entry
+from revive.models.experts import Experts
 from revive.models.site import Site
 
 
@@ -34,6 +35,8 @@ class Family:
             model and that output; None for nothing.
         entry: How a block's MLP output enters the residual stream, given the block; None where it
             is added as it is.
+        experts: Where blocks hold a mixture of experts, and how those compute; None for families
+            without any.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Family:
     transposed: bool
     after_head: Callable[[Any, Tensor], Tensor] | None = None
     entry: Callable[[Any], Entry] | None = None
+    experts: Experts | None = None
 
     def base_of(self, model: nn.Module) -> nn.Module:
         """The decoder without its head."""
@@ -67,33 +71,64 @@ class Family:
         """The editable projection of one block.
 
         Raises:
-            SpecError: The layer does not exist, or the role is unknown.
+            SpecError: The layer does not exist, the role is unknown, or the block has one
+                projection for each of its experts.
         """
-        count = len(self.blocks_of(model))
-        if not 0 <= layer < count:
+        found = self._sites_of(model, layer, role)
+        if found[0].expert is not None:
             raise SpecError(
-                f"layers: block {layer} does not exist; this {self.name} model has blocks "
-                f"0 to {count - 1}."
+                f"layers: block {layer} has {len(found)} experts with a projection each; ask for "
+                "its sites."
             )
-        if role != "mlp_out":
-            raise SpecError(f"sites: role {role!r} is unknown; the editable role is 'mlp_out'.")
-        module = f"{self.base}.{self.blocks}.{layer}.{self.mlp_out}"
-        weight = cast(Tensor, model.get_submodule(module).weight)
-        rows, columns = weight.shape
-        shape = (columns, rows) if self.transposed else (rows, columns)
-        return Site(layer, role, module, f"{module}.weight", self.transposed, shape)
+        return found[0]
 
     def sites(
         self, model: nn.Module, role: str = "mlp_out", layers: Sequence[int] | None = None
     ) -> tuple[Site, ...]:
-        """Editable projections of `layers` (all blocks if None), in order of depth."""
+        """Editable projections of `layers` (all blocks if None), in order of depth.
+
+        A block with a mixture of experts has one for each routed expert.
+
+        Raises:
+            SpecError: As `site`.
+        """
         chosen = range(len(self.blocks_of(model))) if layers is None else sorted(set(layers))
-        return tuple(self.site(model, layer, role) for layer in chosen)
+        return tuple(site for layer in chosen for site in self._sites_of(model, layer, role))
+
+    def _sites_of(self, model: nn.Module, layer: int, role: str) -> tuple[Site, ...]:
+        blocks = self.blocks_of(model)
+        if not 0 <= layer < len(blocks):
+            raise SpecError(
+                f"layers: block {layer} does not exist; this {self.name} model has blocks "
+                f"0 to {len(blocks) - 1}."
+            )
+        if role != "mlp_out":
+            raise SpecError(f"sites: role {role!r} is unknown; the editable role is 'mlp_out'.")
+        block = f"{self.base}.{self.blocks}.{layer}"
+        if self.experts is not None and _has(blocks[layer], self.experts.module):
+            module = f"{block}.{self.experts.module}"
+            parameter = f"{module}.{self.experts.out}"
+            count, rows, columns = model.get_parameter(parameter).shape
+            return tuple(
+                Site(layer, role, module, parameter, False, (rows, columns), expert)
+                for expert in range(count)
+            )
+        module = f"{block}.{self.mlp_out}"
+        weight = cast(Tensor, model.get_submodule(module).weight)
+        rows, columns = weight.shape
+        shape = (columns, rows) if self.transposed else (rows, columns)
+        return (Site(layer, role, module, f"{module}.weight", self.transposed, shape),)
+
+
+def stored_weight(model: nn.Module, site: Site) -> Tensor:
+    """The site's weight as the model stores it: its parameter, or the expert's matrix of it."""
+    parameter = model.get_parameter(site.parameter).detach()
+    return parameter if site.expert is None else parameter[site.expert]
 
 
 def read_weight(model: nn.Module, site: Site) -> Tensor:
     """The site's weight as it stands, canonical `[d_out, d_in]`, fp32 or wider, detached copy."""
-    weight = model.get_parameter(site.parameter).detach()
+    weight = stored_weight(model, site)
     weight = weight.T if site.transposed else weight
     wide = weight.dtype if weight.dtype == torch.float64 else torch.float32
     return weight.to(wide, copy=True).contiguous()
@@ -101,9 +136,8 @@ def read_weight(model: nn.Module, site: Site) -> Tensor:
 
 def write_weight(model: nn.Module, site: Site, weight: Tensor) -> None:
     """Round a canonical `[d_out, d_in]` weight once into the model's parameter."""
-    parameter = model.get_parameter(site.parameter)
     with torch.no_grad():
-        parameter.copy_(weight.T if site.transposed else weight)
+        stored_weight(model, site).copy_(weight.T if site.transposed else weight)
 
 
 def family_of(model: Any) -> Family:
@@ -123,3 +157,7 @@ def family_for(architectures: Sequence[str]) -> Family:
         SpecError: None does.
     """
     return cast(Family, registry.load("models", family_name(architectures)))
+
+
+def _has(block: nn.Module, path: str) -> bool:
+    return any(name == path for name, _ in block.named_modules())

@@ -79,6 +79,10 @@ def load_model(
             device_map=device_map,
             # On short rows with masks, plain products beat torch's fused attention on a CPU.
             attn_implementation="eager" if device_map is None and place.type == "cpu" else None,
+            # Likewise; and torch's grouped products know no float64.
+            experts_implementation="eager"
+            if dtype == "float64" or (device_map is None and place.type == "cpu")
+            else None,
             output_loading_info=True,
             **options,
         )

@@ -8,12 +8,14 @@ model's own business, so that no family needs a hand-written forward.
 import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
+from revive.models.experts import Routed, routed_keys
 from revive.models.family import Family
 from revive.models.precision import Precision, products
 from revive.models.prefix import Captured, PrefixCache
@@ -154,13 +156,16 @@ class BlockRunner:
 
     @contextmanager
     def inputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
-        """Record what each site's projection receives, `[rows, length, d_in]`, by parameter."""
+        """Record what each site's projection receives, `[rows, length, d_in]`, by key.
+
+        Experts of a mixture receive some tokens only: see `routed_inputs_of`.
+        """
         with self._recorded(sites, lambda args, _output: args[0]) as seen:
             yield seen
 
     @contextmanager
     def outputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
-        """Record what each site's projection puts out, `[rows, length, d_out]`, by parameter."""
+        """Record what each site's projection puts out, `[rows, length, d_out]`, by key."""
         with self._recorded(sites, lambda _args, output: output) as seen:
             yield seen
 
@@ -169,31 +174,76 @@ class BlockRunner:
         self, sites: Sequence[Site], chosen: Callable[[tuple[Any, ...], Tensor], Tensor]
     ) -> Generator[dict[str, Tensor], None, None]:
         seen: dict[str, Tensor] = {}
-        rows = 0
 
-        def count(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            nonlocal rows
-            given = (*args[:1], kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
-            rows = next(len(x) for x in given if x is not None)
-
-        def recorder(key: str) -> Any:
+        def recorder(key: str, rows: list[int]) -> Any:
             def hook(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-                seen[key] = by_row(chosen(args, output), rows)
+                seen[key] = by_row(chosen(args, output), rows[0])
 
             return hook
 
-        handles = [
-            self._base.register_forward_pre_hook(count, with_kwargs=True),
-            *(
-                self.model.get_submodule(s.module).register_forward_hook(recorder(s.parameter))
+        with self._rows_of_a_call() as rows:
+            handles = [
+                self.model.get_submodule(s.module).register_forward_hook(recorder(s.key, rows))
                 for s in sites
-            ),
-        ]
+            ]
+            try:
+                yield seen
+            finally:
+                for handle in handles:
+                    handle.remove()
+
+    @contextmanager
+    def routed_inputs_of(
+        self, sites: Sequence[Site], at: Tensor | None = None
+    ) -> Generator[dict[str, Routed], None, None]:
+        """Record what experts receive, weighted by the router, by key.
+
+        Args:
+            sites: Experts of mixtures.
+            at: `[rows]`, the one position of each row that is recorded; None for all.
+        """
+        seen: dict[str, Routed] = {}
+        layout = self.family.experts
+
+        def recorder(site: Site, rows: list[int]) -> Any:
+            def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+                assert layout is not None and site.expert is not None, "an expert's site"
+                if at is None:
+                    seen[site.key] = routed_keys(layout, module, args, site.expert, rows[0])
+                    return
+                length = len(args[0]) // rows[0]
+                chosen = torch.arange(rows[0], device=at.device) * length + at
+                picked = tuple(x[chosen] for x in args)
+                found = routed_keys(layout, module, picked, site.expert, rows[0])
+                seen[site.key] = replace(found, positions=at[found.rows])
+
+            return hook
+
+        with self._rows_of_a_call() as rows:
+            handles = [
+                self.model.get_submodule(s.module).register_forward_pre_hook(recorder(s, rows))
+                for s in sites
+            ]
+            try:
+                yield seen
+            finally:
+                for handle in handles:
+                    handle.remove()
+
+    @contextmanager
+    def _rows_of_a_call(self) -> Generator[list[int], None, None]:
+        """A list whose only entry is the number of rows of the call that runs."""
+        rows = [0]
+
+        def count(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            given = (*args[:1], kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
+            rows[0] = next(len(x) for x in given if x is not None)
+
+        handle = self._base.register_forward_pre_hook(count, with_kwargs=True)
         try:
-            yield seen
+            yield rows
         finally:
-            for handle in handles:
-                handle.remove()
+            handle.remove()
 
     def _call_base(
         self, hidden: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None

@@ -1,6 +1,8 @@
 """A site: one projection whose weight an editor may change."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,8 @@ class Site:
         parameter: Qualified parameter name.
         transposed: Whether the parameter is stored `[in, out]` (GPT-2's Conv1D).
         shape: Canonical `(d_out, d_in)`, whatever the storage.
+        expert: Which matrix of a parameter `[experts, d_out, d_in]` it is, in a mixture of
+            experts; None where the parameter is the matrix.
     """
 
     layer: int
@@ -22,3 +26,15 @@ class Site:
     parameter: str
     transposed: bool
     shape: tuple[int, int]
+    expert: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name everywhere: the parameter's, and the expert in brackets where it has one."""
+        return self.parameter if self.expert is None else f"{self.parameter}[{self.expert}]"
+
+
+def by_layer(sites: Iterable[Site]) -> list[tuple[Site, ...]]:
+    """Sites in order of depth, those of one block together: one, or a mixture's experts."""
+    ordered = sorted(sites, key=lambda s: s.layer)
+    return [tuple(group) for _, group in groupby(ordered, key=lambda s: s.layer)]

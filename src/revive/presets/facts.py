@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from revive.errors import SpecError
 
@@ -19,6 +19,11 @@ class ModelFacts:
         vocabulary: Number of tokens.
         gated: Whether the MLP has three matrices rather than two.
         tied: Whether input and output embeddings are one matrix.
+        experts: Routed experts in each block of `sparse`.
+        chosen: Experts that a token is sent to.
+        expert_inner: Width inside an expert.
+        shared_inner: Width inside the experts that every token is sent to, together.
+        sparse: Blocks whose MLP is a mixture of experts.
     """
 
     model_type: str
@@ -28,18 +33,36 @@ class ModelFacts:
     vocabulary: int
     gated: bool
     tied: bool
+    experts: int = 0
+    chosen: int = 0
+    expert_inner: int = 0
+    shared_inner: int = 0
+    sparse: frozenset[int] = frozenset()
 
     @property
     def parameters(self) -> int:
         """Number of parameters, with attention counted as four square matrices."""
-        mlp = (3 if self.gated else 2) * self.hidden * self.inner
+        return self._count(self.experts)
+
+    @property
+    def active(self) -> int:
+        """Those that one token meets."""
+        return self._count(self.chosen)
+
+    def _count(self, experts: int) -> int:
+        mlps = (self.blocks - len(self.sparse)) * self.inner
+        mlps += len(self.sparse) * (experts * self.expert_inner + self.shared_inner)
         embeddings = (1 if self.tied else 2) * self.vocabulary * self.hidden
-        return self.blocks * (4 * self.hidden**2 + mlp) + embeddings
+        mlp = (3 if self.gated else 2) * self.hidden * mlps
+        return self.blocks * 4 * self.hidden**2 + mlp + embeddings
 
 
 _UNGATED = frozenset({"gpt2", "gptj", "gpt_neox", "opt", "falcon", "phi", "starcoder2", "bloom"})
 # Where the config does not say: what transformers takes for these.
 _TIED = frozenset({"gpt2", "opt", "falcon", "gemma", "gemma2", "gemma3_text", "cohere", "bloom"})
+
+# Mixtures of experts, and how many there are where the config does not say.
+_MIXTURES = {"mixtral": 8, "olmoe": 64, "qwen2_moe": 60, "qwen3_moe": 128}
 
 
 def model_facts(config: Mapping[str, object]) -> ModelFacts:
@@ -68,7 +91,21 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
         vocabulary=_number(config, "vocab_size"),
         gated=model_type not in _UNGATED,
         tied=bool(config.get("tie_word_embeddings", model_type in _TIED)),
+        **(_mixture(config, model_type, blocks) if model_type in _MIXTURES else {}),
     )
+
+
+def _mixture(config: Mapping[str, object], model_type: str, blocks: int) -> dict[str, Any]:
+    every = _number(config, "decoder_sparse_step") or 1
+    dense = config.get("mlp_only_layers") or ()
+    listed = {i for i in dense if isinstance(i, int)} if isinstance(dense, list | tuple) else set()
+    return {
+        "experts": _number(config, "num_local_experts", "num_experts") or _MIXTURES[model_type],
+        "chosen": _number(config, "num_experts_per_tok") or 2,
+        "expert_inner": _number(config, "moe_intermediate_size", "intermediate_size"),
+        "shared_inner": _number(config, "shared_expert_intermediate_size"),
+        "sparse": frozenset(i for i in range(blocks) if i not in listed and (i + 1) % every == 0),
+    }
 
 
 def _number(config: Mapping[str, object], *keys: str) -> int:

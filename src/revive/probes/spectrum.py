@@ -19,6 +19,8 @@ from revive.probes.base import Measurement, Probe, ProbeContext
 class SpectrumProbe(Probe):
     """Overlap of the top singular subspaces with W0's, tail over s_k, and norm growth.
 
+    Of a mixture's experts only those count that were written to so far.
+
     REVIVE does not publish the definition of its similarity curves (arXiv 2601.11042, figure on
     drift); here it is the projector overlap ||U_k(W)^T U_k(W0)||_F^2 / k, mean of left and right.
 
@@ -47,24 +49,27 @@ class SpectrumProbe(Probe):
         if self._of is not ledger:
             self._of = ledger
             self._guesses.clear()
-            self._bases = {
-                key: SpectralBasis.fit(ledger.original(key), energy=self.energy)
-                for key in ledger.sites
-            }
+            self._bases = {}
+        for key in ledger.used:
+            if key not in self._bases:
+                self._bases[key] = SpectralBasis.fit(ledger.original(key), energy=self.energy)
         return self._detailed(ledger) if self.detail else self._brief(ledger)
 
     def _brief(self, ledger: Ledger) -> Measurement:
         overlap: list[float] = []
         tail: list[float] = []
         growth: list[float] = []
-        for key, basis in self._bases.items():
-            weight = ledger.weight(key)
+        for key in ledger.used:
+            basis, weight = self._bases[key], ledger.weight(key)
             now = SpectralBasis.fit(weight, rank=basis.rank)
             shared = basis.overlap(now)
             overlap.append(0.5 * (shared.left + shared.right))
             tail.append(basis.tail_ratio(weight))
             norm = torch.linalg.matrix_norm(weight)
             growth.append(float(norm / torch.linalg.matrix_norm(ledger.original(key))))
+        if not overlap:
+            # Nothing but experts, and none of them touched.
+            return Measurement({"subspace_overlap": 1.0, "weight_norm_ratio": 1.0})
         return Measurement(
             {
                 "subspace_overlap": sum(overlap) / len(overlap),
@@ -75,7 +80,8 @@ class SpectrumProbe(Probe):
 
     def _detailed(self, ledger: Ledger) -> Measurement:
         found: dict[str, Drift] = {}
-        for key, basis in self._bases.items():
+        for key in ledger.used:
+            basis = self._bases[key]
             if basis.rank == 0:
                 continue  # a zero weight has no direction to drift from
             now = track(ledger.weight(key), basis.rank, self._guesses.get(key))

@@ -1,6 +1,7 @@
 """Bookkeeping from batch events: what the guard removed, what failed, where time went."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -8,6 +9,7 @@ from typing import cast
 from revive.report.events import Event
 from revive.report.summary import numbers
 
+_EXPERT = re.compile(r"\[\d+\]$")
 BLOCKS = ("uk_vk", "uk_rest", "rest_vk", "rest_rest")
 
 
@@ -47,7 +49,10 @@ class Failure:
 
 
 def site_accounts(events: Iterable[Event]) -> tuple[SiteAccount, ...]:
-    """Add up the guard's bookkeeping, one account a site, in order of first appearance."""
+    """Add up the guard's bookkeeping, one account a site, in order of first appearance.
+
+    The experts of a layer, of which there may be hundreds, have one account together.
+    """
     rows: dict[str, list[dict[str, object]]] = {}
     for event in events:
         sites: object = event.get("sites")
@@ -55,7 +60,9 @@ def site_accounts(events: Iterable[Event]) -> tuple[SiteAccount, ...]:
             continue
         for site, row in cast("dict[str, object]", sites).items():
             if isinstance(row, dict):
-                rows.setdefault(site, []).append(cast("dict[str, object]", row))
+                rows.setdefault(_EXPERT.sub("[...]", site), []).append(
+                    cast("dict[str, object]", row)
+                )
     return tuple(_account(site, batches) for site, batches in rows.items())
 
 

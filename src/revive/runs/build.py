@@ -24,6 +24,8 @@ from revive.models.runner import BlockRunner
 from revive.runs.calibrate import calibrate_strength
 from revive.runs.calibrate_energy import choose_site_energies
 from revive.runs.engine import Engine
+from revive.runs.experts import refuse_on_experts
+from revive.runs.originals import originals
 from revive.runs.schema import GuardSpec, ModelSpec, RunSpec
 from revive.runs.spec import editor_options, guard_settings
 from revive.runs.text_statistics import Notify, TextStatistics, reads_inputs, silent
@@ -91,6 +93,11 @@ def build(
         raise SpecError(f"editor: {spec.editor.name} has no layers; name them in editor.layers.")
     family = loaded.family
     sites = family.sites(loaded.model, layers=options.layers)
+    editor_class: type[Editor[Any]] = registry.load("editors", spec.editor.name)
+    chosen_guard = make_guard(spec.guard) if guard is None else guard
+    if any(site.expert is not None for site in sites):
+        # A spec of a known family was refused already; here are other packages' and Python's.
+        refuse_on_experts(spec.editor.name, able=editor_class.edits_experts, mode=chosen_guard.mode)
     ledger = Ledger(loaded.model, sites)
     runner = BlockRunner(loaded.model, family, spec.model.precision)
     contexts: tuple[str, ...] = ()
@@ -102,13 +109,11 @@ def build(
             length=options.context_length,
             seed=spec.seed,
         )
-    chosen_guard = make_guard(spec.guard) if guard is None else guard
     text = TextStatistics(spec, loaded, runner, sites, cache, notify)
     moments = text.moments() if options.needs_moments or reads_inputs(chosen_guard) else {}
     context = EditContext(
         runner, loaded.tokenizer, sites, contexts, moments, ledger, seed=spec.seed
     )
-    editor_class: type[Editor[Any]] = registry.load("editors", spec.editor.name)
     editor = editor_class(options)
     if chosen_guard.mode != "posthoc" and not editor.solves_under_guards:
         raise SpecError(
@@ -144,7 +149,7 @@ def build(
         chosen_guard = make_guard(spec.guard)
     fitted = FittedGuard(
         chosen_guard,
-        {s.parameter: ledger.original(s.parameter) for s in sites},
+        originals(ledger),
         statistics=text.statistics(chosen_guard, moments),
         cache=None if cache is None else BasisCache(cache / "bases"),
     )

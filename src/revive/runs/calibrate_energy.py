@@ -25,6 +25,7 @@ from revive.guards.chain import Chain
 from revive.guards.fitted import FittedGuard
 from revive.models.ledger import Ledger
 from revive.runs.engine import Engine
+from revive.runs.originals import originals
 from revive.runs.trials import Calibration, Trial, solved_once, try_batch
 
 ENERGIES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -74,7 +75,7 @@ def calibrate_energy(
         SpecError: The guard has no energy share.
     """
     _with_energy(guard, 0.0)  # refused before anything is computed
-    weights = {key: ledger.original(key) for key in ledger.sites}
+    weights = originals(ledger)
     solved = solved_once(editor, batch, context)
     trials: list[Trial] = []
     for index, energy in enumerate((0.0, *grid)):
@@ -136,7 +137,7 @@ def choose_site_energies(
         SpecError: The guard has no energy share.
     """
     _with_energy(guard, 0.0)  # refused before anything is computed
-    weights = {key: ledger.original(key) for key in ledger.sites}
+    weights = originals(ledger)
     solved = solved_once(editor, batch, context)
     count = len(weights) * len(grid) + 1
     bare = try_batch(0.0, editor, solved, context, ledger, tokenizer, batch)

@@ -22,7 +22,7 @@ from revive.models.family import read_weight
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
 from revive.models.runner import BlockRunner, positions_of
-from revive.models.site import Site
+from revive.models.site import Site, by_layer
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -61,19 +61,20 @@ def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
     """
     family, model = loaded.family, loaded.model
     sites = family.sites(model, layers=layers)
+    blocks = by_layer(sites)
+    named = ", ".join(_named(block) for block in blocks)
     yield Finding(
         "sites",
         "ok",
-        f"family {family.name}, {len(family.blocks_of(model))} blocks; "
-        f"{', '.join(s.parameter for s in sites)} of {sites[0].shape[0]} x {sites[0].shape[1]}",
+        f"family {family.name}, {len(family.blocks_of(model))} blocks; {named}",
     )
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("weights", lambda: _finite(model)),
-        ("orientation", lambda: _orientation(model, sites)),
+        ("orientation", lambda: _orientation(loaded, sites)),
         ("tokenizer", lambda: _tokenizer(loaded.tokenizer)),
         ("slices", lambda: _slices(loaded)),
         ("target loss", lambda: _target_loss(loaded, sites[-1])),
-        *((f"spectrum, block {s.layer}", _spectrum_of(model, s)) for s in sites),
+        *((f"spectrum, block {b[0].layer}", _spectrum_of(model, b)) for b in blocks),
         ("dtype leak", lambda: _leak(model, sites)),
     ]
     for name, check in checks:
@@ -90,10 +91,16 @@ def _finite(model: Any) -> Finding:
     return Finding("weights", "ok", f"all finite, {next(model.parameters()).dtype}")
 
 
-def _orientation(model: Any, sites: tuple[Site, ...]) -> Finding:
-    """The projection's own answer to random inputs against W x + b."""
+def _named(block: tuple[Site, ...]) -> str:
+    site, size = block[0], f"{block[0].shape[0]} x {block[0].shape[1]}"
+    return f"{site.parameter} of {'' if site.expert is None else f'{len(block)} x '}{size}"
+
+
+def _orientation(loaded: LoadedModel, sites: tuple[Site, ...]) -> Finding:
+    """The projections' own answer to random inputs against W x + b, or the experts' sum of W k."""
+    model = loaded.model
     worst = 0.0
-    for site in sites:
+    for site in (s for s in sites if s.expert is None):
         module = model.get_submodule(site.module)
         x = torch.randn(4, site.shape[1], generator=torch.Generator().manual_seed(0))
         parameter = model.get_parameter(site.parameter)
@@ -104,8 +111,40 @@ def _orientation(model: Any, sites: tuple[Site, ...]) -> Finding:
         bias: Tensor | None = getattr(module, "bias", None)
         own = own if bias is None else own + bias.detach().double()
         worst = max(worst, float((answer - own).norm() / own.norm()))
+    mixtures = [block for block in by_layer(sites) if block[0].expert is not None]
+    for block in mixtures:
+        worst = max(worst, _mixture_error(loaded, block))
     verdict: Verdict = "ok" if worst < 0.05 else "failed"
-    return Finding("orientation", verdict, f"W x + b reproduces every module to {worst:.1e}")
+    what = "W x + b reproduces every module"
+    if mixtures:
+        what = "W k, summed over the experts a token is sent to, reproduces every module"
+    return Finding("orientation", verdict, f"{what} to {worst:.1e}")
+
+
+def _mixture_error(loaded: LoadedModel, block: tuple[Site, ...]) -> float:
+    """What an experts' module gives on a text against the weighted keys that editors would see."""
+    model = loaded.model
+    answers: list[Tensor] = []
+
+    def hook(_module: Any, _args: Any, output: Tensor) -> None:
+        answers.append(output.double())
+
+    runner = BlockRunner(model, loaded.family)
+    ids = _ids(loaded, TEXT)
+    handle = model.get_submodule(block[0].module).register_forward_hook(hook)
+    try:
+        with torch.no_grad(), runner.routed_inputs_of(block) as seen:
+            runner.embed_through(ids, torch.ones_like(ids), block[0].layer)
+    finally:
+        handle.remove()
+    answer = answers[0].reshape(ids.shape[1], -1)
+    own = torch.zeros_like(answer)
+    for site in block:
+        found = seen[site.key]
+        if len(found.rows):
+            part = found.keys.double() @ read_weight(model, site).double().T
+            own.index_add_(0, found.positions, part)
+    return float((answer - own).norm() / own.norm())
 
 
 def _tokenizer(tokenizer: Any) -> Finding:
@@ -157,7 +196,10 @@ def _target_loss(loaded: LoadedModel, site: Site) -> Finding:
     return Finding("target loss", verdict, f"{solved:.4f} against the model's own {own:.4f}")
 
 
-def _spectrum_of(model: Any, site: Site) -> Callable[[], Finding]:
+def _spectrum_of(model: Any, block: tuple[Site, ...]) -> Callable[[], Finding]:
+    """Of a block's projection; of its experts, the first: they are alike, and may be hundreds."""
+    site = block[0]
+
     def check() -> Finding:
         started = time.perf_counter()
         basis = SpectralBasis.fit(read_weight(model, site), energy=0.1)
@@ -166,6 +208,8 @@ def _spectrum_of(model: Any, site: Site) -> Callable[[], Finding]:
             f"tau 0.1 protects {basis.rank} of {len(basis.s)} directions; residual "
             f"{basis.residual:.1e}, {seconds:.2f} s"
         )
+        if site.expert is not None:
+            text = f"expert 0 of {len(block)}: {text}"
         verdict: Verdict = "ok" if basis.residual < _RESIDUAL else "failed"
         return Finding(f"spectrum, block {site.layer}", verdict, text)
 
@@ -176,15 +220,15 @@ def _leak(model: Any, sites: tuple[Site, ...]) -> Finding:
     """A guarded trial update, written in the model's dtype and taken back."""
     ledger = Ledger(model, sites)
     site = sites[0]
-    basis = SpectralBasis.fit(ledger.original(site.parameter), energy=0.1)
+    basis = SpectralBasis.fit(ledger.original(site.key), energy=0.1)
     before = model.get_parameter(site.parameter).detach().clone()
     rng = torch.Generator().manual_seed(0)
     left = torch.randn(site.shape[0], 8, generator=rng).to(before.device)
     right = torch.randn(8, site.shape[1], generator=rng).to(before.device)
     trial = basis.project_out(LowRank(left, right))
-    size = _SCALE * float(torch.linalg.matrix_norm(ledger.original(site.parameter)))
+    size = _SCALE * float(torch.linalg.matrix_norm(ledger.original(site.key)))
     with ledger.transaction():
-        written = ledger.commit(site.parameter, trial.scaled(size / trial.fro()), basis)
+        written = ledger.commit(site.key, trial.scaled(size / trial.fro()), basis)
         ledger.rewind()
     if not torch.equal(model.get_parameter(site.parameter), before):
         raise SpecError("a write could not be taken back bit for bit; this weight is not plain.")

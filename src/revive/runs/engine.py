@@ -103,12 +103,12 @@ class Engine:
         made = [i for i in range(len(edits)) if i not in outcome.failed]
         place = {index: position for position, index in enumerate(made)}
         return BatchResult(
-            updates={a.site.parameter: a.factors for a in applied},
+            updates={a.site.key: a.factors for a in applied},
             applied=tuple(applied),
             outcome=replace(outcome, increment=increment, seconds={}),
             made=tuple(edits[i].id for i in made),
             columns={
-                a.site.parameter: tuple(place[i] for i in a.owners)
+                a.site.key: tuple(place[i] for i in a.owners)
                 for a in applied
                 if a.owners is not None
             },
@@ -178,12 +178,12 @@ class Engine:
 
     def _again(self, whole: Applied) -> Applied:
         """Write what was written in parts as one update."""
-        key = whole.site.parameter
+        key = whole.site.key
         written = self.ledger.commit(key, whole.factors, self.guard.basis(key))
         return replace(whole, applied=written.applied, leak=written.leak)
 
     def _write(self, update: WeightUpdate, seconds: dict[str, float], guarded: bool) -> Applied:
-        key, proposed = update.site.parameter, update.factors
+        key, proposed = update.site.key, update.factors
         site = self.ledger.sites.get(key)
         if site is None:
             raise SpecError(f"editor proposed an update of {key}, which is not an edited site.")
@@ -215,7 +215,7 @@ def summed(applied: Sequence[Applied]) -> list[Applied]:
     """
     by_site: dict[str, list[Applied]] = {}
     for one in applied:
-        by_site.setdefault(one.site.parameter, []).append(one)
+        by_site.setdefault(one.site.key, []).append(one)
     return [_sum(parts) if len(parts) > 1 else parts[0] for parts in by_site.values()]
 
 

@@ -3,6 +3,10 @@
 With L edited blocks, widths d (hidden) and f (inside the MLP), batches of n edits, E edits in all
 and P parameters:
 
+Mixtures of experts have m matrices of d f where others have one: all E of them for ledger, moments
+and factors (at most: experts that no edit is sent to need none but the moment), and for updates
+and keys those that a batch of n edits in r rows, each sent to c experts, can meet.
+
     memory   P * bytes(dtype) + 8 L d f (ledger, fp32) + 16 L f^2 (moment and its factor, fp64)
              + 8 n r t d b (states of the target problems: r rows of t tokens, b blocks above l*)
     disk     per edit 4 L (d + 2 f) (update factors, and keys for memit-seq)
@@ -64,22 +68,49 @@ def estimate(
     count = edits or spec.edits.limit or spec.edits.batch_size
     size = min(spec.edits.batch_size, count)
     batches = -(-count // size)
-    d, f, sites = facts.hidden, facts.inner, len(layers)
+    d = facts.hidden
     aimed = isinstance(options, TargetOptions)
     rows = options.contexts + 2 if aimed else 1
     above = facts.blocks - layers[-1]
     steps = int(getattr(options, "steps", None) or 1)
 
+    mixed = len(facts.sparse.intersection(layers))
+    plain = _Widths(len(layers) - mixed, facts.inner)
+    experts = _Widths(mixed * facts.experts, facts.expert_inner)
+    met = _Widths(mixed * min(facts.experts, size * rows * facts.chosen), facts.expert_inner)
+
     states = 8 * size * rows * _TOKENS * d * max(above, 1)
-    memory = facts.parameters * _BYTES[spec.model.dtype] + 8 * sites * d * f
-    memory += 16 * sites * f * f + states
-    checkpoint = 4 * sites * f * (d + count)
-    disk = 4 * sites * (d + 2 * f) * count + (1 + spec.checkpoint.keep) * checkpoint
-    disk += 8 * sites * f * f
-    active = facts.parameters * above / facts.blocks + facts.vocabulary * d
-    flops = count * 6 * steps * rows * _TOKENS * active + batches * 2 * sites * (d + f) * d * f
+    inputs, held = plain.inputs + experts.inputs, plain.squares + experts.squares
+    memory = facts.parameters * _BYTES[spec.model.dtype] + 8 * d * inputs
+    memory += 16 * held + states
+    checkpoint = 4 * inputs * (d + count)
+    disk = 4 * sum(w.count * d + 2 * w.inputs for w in (plain, met)) * count
+    disk += (1 + spec.checkpoint.keep) * checkpoint
+    disk += 8 * held
+    active = facts.active * above / facts.blocks + facts.vocabulary * d
+    work = sum((d + w.inner) * d * w.inputs for w in (plain, met))
+    flops = count * 6 * steps * rows * _TOKENS * active + batches * 2 * work
+    sites = len(layers)
     seconds = flops / _throughput(spec) + batches * (steps + sites) * _CALL_SECONDS
     return Estimate(count, batches, memory, disk, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Widths:
+    """So many projections of one width inside."""
+
+    count: int
+    inner: int
+
+    @property
+    def inputs(self) -> int:
+        """Summed widths."""
+        return self.count * self.inner
+
+    @property
+    def squares(self) -> int:
+        """Entries of their second moments."""
+        return self.count * self.inner**2
 
 
 def _throughput(spec: RunSpec) -> float:

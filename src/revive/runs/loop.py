@@ -273,7 +273,7 @@ def batch_fields(batch: tuple[Edit, ...], result: BatchResult) -> dict[str, Any]
         "made": list(result.made),
         "failed": [{"id": i, "reason": reason} for i, reason in result.failed.items()],
         "sites": {
-            a.site.parameter: {
+            a.site.key: {
                 "asked": a.asked,
                 "applied": a.applied,
                 "removed": asdict(a.removed),

@@ -12,6 +12,7 @@ from revive.errors import SpecError
 from revive.presets.facts import ModelFacts, model_facts
 from revive.presets.table import choose
 from revive.runs.complaints import complaint
+from revive.runs.experts import EDITORS, refuse_on_experts
 from revive.runs.guard_options import GUARD_OPTIONS, GuardOptions
 from revive.runs.model_config import LAB
 from revive.runs.probe_options import PROBE_OPTIONS
@@ -34,11 +35,20 @@ def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
         SpecError: The settings do not fit the model.
     """
     facts = model_facts(model_config)
+    editor = _editor(spec, facts)
+    if facts.sparse.intersection(editor_options(editor).layers or ()):
+        for guard in (spec.guard, *spec.guard.then):
+            refuse_on_experts(
+                editor.name,
+                able=editor.name in EDITORS or editor.name not in OPTIONS,
+                mode=guard.solve,
+                energy=guard.energy,
+            )
     return spec.model_copy(
         update={
             "model": _model(spec.model),
             "edits": spec.edits.model_copy(update={"path": _absolute(spec.edits.path)}),
-            "editor": _editor(spec, facts),
+            "editor": editor,
             "guard": _guard(spec.guard),
             "probes": [_probe(probe) for probe in spec.probes],
             "moments": _moments(spec),

@@ -79,9 +79,9 @@ class TextStatistics:
                 progress=lambda done, total: self._notify("gradients", done, total),
             )
         return {
-            site.parameter: SiteStatistics(
-                inputs=moments[site.parameter].value() if moments else None,
-                gradients=gradients[site.parameter].value() if gradients else None,
+            site.key: SiteStatistics(
+                inputs=moments[site.key].value() if moments else None,
+                gradients=gradients[site.key].value() if gradients else None,
             )
             for site in self._sites
         }

@@ -13,6 +13,7 @@ from revive.models.ledger import Ledger
 from revive.models.precision import products
 from revive.probes.edits import score_edits
 from revive.runs.engine import Engine
+from revive.runs.originals import originals
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def try_batch(
         guard: Filters every update, if given.
     """
     if guard is None:
-        guard = FittedGuard(NoGuard(), {key: ledger.original(key) for key in ledger.sites})
+        guard = FittedGuard(NoGuard(), originals(ledger))
     with ledger.transaction():
         if solved is not None and isinstance(editor, TargetEditor):
             steps = editor.spread(solved, context)
