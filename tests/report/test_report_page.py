@@ -103,6 +103,7 @@ def test_every_section_is_there(arms, tmp_path):
     assert heads == [
         "What happened",
         "Final metrics",
+        "Beyond noise?",
         "The frontier",
         "Over the stream of edits",
         "Spectral drift",

@@ -1,5 +1,7 @@
 """`revive report`: a page from run folders alone."""
 
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +12,39 @@ from revive.errors import PrerequisiteError
 from revive.runs.atomic import is_disk_full
 
 
+class Form(StrEnum):
+    """How tables are printed."""
+
+    markdown = "md"
+    csv = "csv"
+    latex = "tex"
+
+
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; several are put side by side.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("report"),
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Sequential editing",
-    json: Annotated[bool, typer.Option("--json", help="Print the page's path as JSON.")] = False,
+    table: Annotated[
+        Form | None, typer.Option("--table", help="Also print the tables: md, csv or tex.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the page's path and the comparisons as JSON.")
+    ] = False,
 ) -> None:
     """Write one self-contained HTML page; no model is loaded.
 
-    Example: revive report runs/memit runs/memit-revive --out report
+    Several runs over one stream are compared with the first of them edit by edit: the difference
+    in every metric with its 95 % interval, and whether it is within noise. The tables stand beside
+    the page too, as Markdown, CSV and LaTeX.
+
+    Examples:
+        revive report runs/memit runs/memit-revive --out report
+        revive report runs/* --table tex > table.tex
     """
-    from revive.report.page import write_report
+    from revive.report.load import load_runs
+    from revive.report.page import tables_of, write_report
+    from revive.report.tables import FORMATS
+    from revive.report.versus import against_first, versus_csv
 
     try:
         page = write_report(runs, out, title=title)
@@ -31,6 +55,13 @@ def report(
             ) from error
         raise
     if json:
-        print_json({"page": str(page)})
-    else:
-        say(f"report: {page}")
+        found = against_first(load_runs(runs))
+        print_json({"page": str(page), "versus": [asdict(one) for one in found]})
+        return
+    say(f"report: {page}")
+    if table is not None:
+        records = load_runs(runs)
+        found = against_first(records)
+        for name, shown in tables_of(records, found).items():
+            as_text = table is Form.csv and name == "versus"
+            typer.echo(versus_csv(found) if as_text else FORMATS[table.value](shown))

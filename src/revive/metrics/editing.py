@@ -7,6 +7,9 @@ _ZSRE = "MEND, arXiv:2110.11309, and ROME, arXiv:2202.05262, section 3.2"
 _PORT = "arXiv:2305.13172; KnowEdit, arXiv:2401.01286"
 _MQUAKE = "MQuAKE, arXiv:2305.14795; without its examples in the prompt"
 
+SCORE = ("efficacy", "paraphrase", "neighborhood")
+"""The parts of the score."""
+
 EDITING = (
     Metric(
         "efficacy",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from revive.data.edits import Edit
+from revive.metrics.outcomes import Outcomes
 from revive.models.ledger import Ledger
 
 
@@ -40,6 +41,7 @@ class Measurement:
         retention: Success by age of the edits.
         sites: Plain data by parameter name, for whoever reads the journal.
         intervals: 95 % interval of a metric, where one was computed.
+        outcomes: What the metrics are means of, edit by edit, where that was kept.
     """
 
     metrics: Mapping[str, float]
@@ -49,6 +51,7 @@ class Measurement:
     intervals: Mapping[str, tuple[float, float]] = field(
         default_factory=dict[str, tuple[float, float]]
     )
+    outcomes: Outcomes | None = None
 
 
 class Probe(ABC):

@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-SCORE = ("efficacy", "paraphrase", "neighborhood")
-"""The parts of the score."""
+from revive.metrics.editing import SCORE
+from revive.metrics.outcomes import Outcomes
 
 RESAMPLES = 1000
 _T = TypeVar("_T")
@@ -48,6 +48,10 @@ class EditScores:
         if all(part in present for part in SCORE):
             present["score"] = harmonic_mean([present[part] for part in SCORE])
         return present
+
+    def outcomes(self, ids: Sequence[str]) -> Outcomes:
+        """The columns with the ids of their edits, for a run's folder."""
+        return Outcomes.of(ids, {name: column.tolist() for name, column in self.columns.items()})
 
     def intervals(
         self, seed: int = 0, resamples: int = RESAMPLES

@@ -150,6 +150,7 @@ class EditsProbe(Probe):
             len(chosen),
             self._retention(chosen, count, scores),
             intervals=scores.intervals(context.seed),
+            outcomes=scores.outcomes([context.edits[i].id for i in chosen]),
         )
 
     def depends_on(self, context: ProbeContext) -> Mapping[str, Any]:

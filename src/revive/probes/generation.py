@@ -174,7 +174,11 @@ class GenerationProbe(Probe):
             corpus=self._corpus,
             seed=context.seed,
         )
-        return Measurement(scores.metrics(), intervals=scores.intervals(context.seed))
+        return Measurement(
+            scores.metrics(),
+            intervals=scores.intervals(context.seed),
+            outcomes=scores.outcomes([edit.id for edit in edits]),
+        )
 
     def depends_on(self, context: ProbeContext) -> Mapping[str, Any]:
         """The edits, the seed, the settings and the corpus."""

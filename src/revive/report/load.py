@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from revive.errors import SpecError
+from revive.metrics.outcomes import Outcomes
 from revive.report.accounts import Failure, SiteAccount, failures, phase_seconds, site_accounts
-from revive.report.events import read_events, rolled_back
+from revive.report.events import Event, read_events, rolled_back
 from revive.report.files import (
     check_folder,
     derive_summary,
@@ -17,6 +18,7 @@ from revive.report.files import (
     section_of,
 )
 from revive.report.summary import Age, Point, Role
+from revive.runs.store import RunFolder
 
 UNGUARDED = ("", "none")
 
@@ -45,6 +47,9 @@ class RunRecord:
         sites: What the guard did, by site.
         failed: Edits that could not be made.
         finished: Whether the run reached its end.
+        intervals: 95 % interval of final metrics, where the run computed one.
+        stream: Fingerprint of the edits, where recorded.
+        outcomes: By probe, what its last measurement found edit by edit, where that was kept.
     """
 
     run: str
@@ -66,6 +71,11 @@ class RunRecord:
     sites: tuple[SiteAccount, ...]
     failed: tuple[Failure, ...]
     finished: bool
+    intervals: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
+    stream: str | None = None
+    outcomes: Mapping[str, Outcomes] = field(default_factory=dict[str, Outcomes])
 
     def value(self, name: str) -> float | None:
         """Last value of a metric, or None if it was not measured; may be NaN or infinite."""
@@ -129,7 +139,21 @@ def load_run(path: Path) -> RunRecord:
         sites=site_accounts(events),
         failed=failures(events),
         finished=finished,
+        intervals=summary.intervals,
+        stream=next((e.get("edits_fingerprint") for e in events if e["event"] == "start"), None),
+        outcomes=_outcomes(path, events),
     )
+
+
+def _outcomes(path: Path, events: Sequence[Event]) -> dict[str, Outcomes]:
+    """Of every probe the last measurement that stands, if it was kept edit by edit."""
+    last: dict[str, int] = {}
+    for event in events:
+        if event["event"] == "measure":
+            last.update(dict.fromkeys(event.get("probes", ()), event["step"]))
+    folder = RunFolder(path)
+    found = {probe: folder.load_outcomes(step, probe) for probe, step in last.items()}
+    return {probe: outcomes for probe, outcomes in found.items() if outcomes is not None}
 
 
 def load_runs(paths: Sequence[Path]) -> tuple[RunRecord, ...]:

@@ -9,15 +9,24 @@ from revive.report import sections
 from revive.report.load import RunRecord, load_runs
 from revive.report.markup import html_table, section
 from revive.report.narrative import narrative, thresholds
-from revive.report.tables import FORMATS, Table, curves_csv, everything, headline
+from revive.report.tables import (
+    FORMATS,
+    Table,
+    curves_csv,
+    everything,
+    headline,
+    with_intervals,
+)
+from revive.report.versus import Versus, against_first, versus_csv, versus_note, versus_table
 from revive.runs.atomic import write_text
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:
     """Write `index.html`, the headline table and the curves for some runs.
 
-    Beside the page: `table.md`, `table.csv` and `table.tex` with the headline table, and
-    `curves.csv` with every measurement.
+    Beside the page: `table.md`, `table.csv` and `table.tex` with the headline table, `curves.csv`
+    with every measurement, and, where runs share their edits, `versus.md` and `versus.tex` with
+    what sets each apart from the first, `versus.csv` with all of those comparisons.
 
     Args:
         runs: Run folders, one an arm, in the order in which they shall appear.
@@ -32,23 +41,34 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:
         PrerequisiteError: The disk is full; a page that was there before still is.
     """
     records = load_runs(runs)
-    table = headline(records)
-    for ending, write in FORMATS.items():
-        write_text(out / f"table.{ending}", write(table))
+    found = against_first(records)
+    for name, table in tables_of(records, found).items():
+        for ending, write in FORMATS.items():
+            write_text(out / f"{name}.{ending}", write(table))
+    if any(one.pairs for one in found):
+        write_text(out / "versus.csv", versus_csv(found))
     write_text(out / "curves.csv", curves_csv(records))
     page = out / "index.html"
-    write_text(page, render(records, title))
+    write_text(page, render(records, title, found))
     return page
 
 
-def render(records: Sequence[RunRecord], title: str) -> str:
+def tables_of(records: Sequence[RunRecord], found: Sequence[Versus]) -> dict[str, Table]:
+    """By name: the headline table with its intervals, and the differences where there are any."""
+    apart = versus_table(found)
+    tables = {"table": with_intervals(headline(records), records)}
+    return tables if apart is None else {**tables, "versus": apart}
+
+
+def render(records: Sequence[RunRecord], title: str, found: Sequence[Versus]) -> str:
     """The page as text: no scripts, no requests, everything inline."""
     css = files("revive.report").joinpath("style.css").read_text(encoding="utf-8")
     body = "".join(
         (
             f"<header><h1>{escape(title)}</h1>{_facts(records)}</header>",
             _story(records),
-            section("Final metrics", _marking(records), _html(headline(records))),
+            section("Final metrics", _marking(records), _headline(records)),
+            _versus(found),
             sections.frontier(records),
             sections.curves(records),
             sections.retention(records),
@@ -96,6 +116,19 @@ def _story(records: Sequence[RunRecord]) -> str:
     )
 
 
+def _headline(records: Sequence[RunRecord]) -> str:
+    return _html(with_intervals(headline(records), records), unedited=True)
+
+
+def _versus(found: Sequence[Versus]) -> str:
+    if not found:
+        return ""
+    table = versus_table(found)
+    return section(
+        "Beyond noise?", versus_note(found), "" if table is None else _html(table, unedited=False)
+    )
+
+
 def _marking(records: Sequence[RunRecord]) -> str:
     if len(records) == 1:
         return "After the last edit."
@@ -103,17 +136,17 @@ def _marking(records: Sequence[RunRecord]) -> str:
 
 
 def _all(records: Sequence[RunRecord]) -> str:
-    table = _html(everything(records))
+    table = _html(everything(records), unedited=True)
     return f"<details><summary>Full table</summary>{table}</details>"
 
 
-def _html(table: Table) -> str:
+def _html(table: Table, *, unedited: bool) -> str:
     rows: list[str] = []
     for index, row in enumerate(table.rows):
         body = "".join(
             f'<td class="best">{escape(c.text)}</td>' if c.best else f"<td>{escape(c.text)}</td>"
             for c in row.cells
         )
-        kind = ' class="unedited"' if index == 0 else ""
+        kind = ' class="unedited"' if unedited and index == 0 else ""
         rows.append(f'<tr{kind}><th scope="row">{escape(row.label)}</th>{body}</tr>')
     return html_table(["Arm", *(m.title for m in table.columns)], rows, "headline")

@@ -79,6 +79,7 @@ class Summary(BaseModel):
     batches: int = 0
     final: dict[str, float] = Field(default_factory=dict)
     unedited: dict[str, float] = Field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     curve: tuple[Point, ...] = ()
     retention: tuple[Age, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
@@ -94,6 +95,18 @@ class Summary(BaseModel):
         if isinstance(final, dict) and not fields.get("retention"):
             fields["retention"] = cast("dict[str, Any]", final).get("retention") or ()
         return fields
+
+    @field_validator("intervals", mode="before")
+    @classmethod
+    def _final_intervals(cls, value: object) -> object:
+        fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+        final = fields.get("final")
+        found: dict[str, tuple[float, float]] = {}
+        for name, pair in cast("dict[str, Any]", final if isinstance(final, dict) else {}).items():
+            edges = numbers({"low": pair[0], "high": pair[1]}) if len(pair) == 2 else {}
+            if len(edges) == 2:
+                found[name] = (edges["low"], edges["high"])
+        return found
 
     @field_validator("model", "editor", "guard", mode="before")
     @classmethod

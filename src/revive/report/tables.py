@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -41,6 +41,27 @@ class Table:
 def headline(records: Sequence[RunRecord]) -> Table:
     """Final metrics of every arm under those of the unedited model; columns nobody has are cut."""
     return _table(records, HEADLINE)
+
+
+def with_intervals(table: Table, records: Sequence[RunRecord]) -> Table:
+    """The same table with the 95 % interval of every value that has one."""
+    known = {r.label: r.intervals for r in records}
+
+    def cell(label: str, column: Metric, found: Cell) -> Cell:
+        edges = known.get(label, {}).get(column.name)
+        if edges is None:
+            return found
+        low, high = (column.format(edge) for edge in edges)
+        return replace(found, text=f"{found.text} [{low}, {high}]")
+
+    rows = [
+        Row(
+            r.label,
+            tuple(cell(r.label, m, c) for m, c in zip(table.columns, r.cells, strict=True)),
+        )
+        for r in table.rows
+    ]
+    return Table(table.columns, tuple(rows))
 
 
 def brief(records: Sequence[RunRecord]) -> Table:
@@ -122,7 +143,7 @@ def to_csv(table: Table) -> str:
     rows += [
         [r.label, *("" if c.value is None else repr(c.value) for c in r.cells)] for r in table.rows
     ]
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def curves_csv(records: Sequence[RunRecord]) -> str:
@@ -134,10 +155,11 @@ def curves_csv(records: Sequence[RunRecord]) -> str:
                 [record.label, str(point.edits), name, repr(value)]
                 for name, value in sorted(point.metrics.items())
             ]
-    return _csv(rows)
+    return csv_text(rows)
 
 
-def _csv(rows: Sequence[Sequence[str]]) -> str:
+def csv_text(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as comma-separated values."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
@@ -164,6 +186,8 @@ _TEX: dict[str, str] = {c: rf"\{c}" for c in "&%$#_{}"} | {
     "^": r"\textasciicircum{}",
     "∞": r"$\infty$",
     "–": "--",
+    "−": "$-$",
+    "≈": r"$\approx$",
     "λ": r"$\lambda$",
     "τ": r"$\tau$",
 }

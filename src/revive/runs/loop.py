@@ -211,6 +211,9 @@ class _Run:
             self.observer.phase(f"measuring {probe.name}", 0, 0)
             with products(self.spec.model.precision):
                 taken = probe.measure(context) if step else self.before.measure(probe, context)
+            if step and taken.outcomes is not None:
+                # Before the journal's line, which says that they are there.
+                self.folder.save_outcomes(step, probe.name, taken.outcomes)
             metrics.update(taken.metrics)
             intervals.update({k: list(v) for k, v in taken.intervals.items()})
             sample = taken.sample if taken.sample is not None else sample

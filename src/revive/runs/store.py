@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from revive.errors import SpecError
+from revive.metrics.outcomes import Outcomes, read_outcomes
 from revive.runs.atomic import (
     disk_full,
     is_disk_full,
     is_partial,
     remove_partials,
+    replacing,
     write_text,
 )
 from revive.runs.journal import Journal
@@ -52,6 +54,7 @@ class RunFolder:
         self.report = path / "report"
         self._updates = path / "updates"
         self._checkpoints = path / "checkpoints"
+        self._measures = path / "measures"
 
     @classmethod
     def create(cls, path: str | Path) -> "RunFolder":
@@ -119,7 +122,7 @@ class RunFolder:
             SpecError: Another process is writing.
         """
         with locked(self.path / _LOCK):
-            for folder in (self.path, self._updates, self._checkpoints):
+            for folder in (self.path, self._updates, self._checkpoints, self._measures):
                 remove_partials(folder)
             yield
 
@@ -191,6 +194,24 @@ class RunFolder:
         """Steps with a checkpoint, ascending."""
         return _steps(self._checkpoints)
 
+    def save_outcomes(self, step: int, probe: str, outcomes: Outcomes) -> None:
+        """Store what a probe measured of every edit after a batch.
+
+        Raises:
+            PrerequisiteError: The disk is full.
+        """
+        with replacing(_outcomes_path(self._measures, step, probe)) as partial:
+            partial.write_bytes(outcomes.to_bytes())
+
+    def load_outcomes(self, step: int, probe: str) -> Outcomes | None:
+        """What a probe measured of every edit after a batch; None where it was not kept.
+
+        Raises:
+            SpecError: The file is damaged.
+        """
+        path = _outcomes_path(self._measures, step, probe)
+        return read_outcomes(path) if path.is_file() else None
+
     def drop_checkpoints_from(self, step: int) -> None:
         """Forget the state after `step` and later ones; updates can rebuild it."""
         for saved in self.checkpoints():
@@ -203,7 +224,15 @@ class RunFolder:
         for saved in _steps(self._updates):
             if saved > step:
                 _numbered(self._updates, saved).unlink(missing_ok=True)
+        for kept in self._measures.glob(f"*{_SUFFIX}"):
+            number = kept.name.partition(".")[0]
+            if number.isdigit() and int(number) > step:
+                kept.unlink(missing_ok=True)
         self.summary.unlink(missing_ok=True)
+
+
+def _outcomes_path(folder: Path, step: int, probe: str) -> Path:
+    return folder / f"{step:06d}.{probe}{_SUFFIX}"
 
 
 def _numbered(folder: Path, step: int) -> Path:
