@@ -104,7 +104,7 @@ PLANS: dict[str, Plan] = {
     "tiny": Plan(
         size="tiny",
         facts=40,
-        learn=Training(exposures=12, rate=3e-3),
+        learn=Training(exposures=40, rate=3e-3),
         finish=Training(exposures=2, rate=1e-3),
         rows=16,
         evaluated=20,
