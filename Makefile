@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint frontier clean
+.PHONY: demo test test-slow lint frontier gpu-study clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,6 +33,11 @@ test-slow: $(BIN)/.installed-dev
 
 frontier: $(BIN)/.installed
 	$(BIN)/python recipes/frontier.py
+
+# What a GPU makes possible; needs the texts of the training, DATA=folder. MINUTES=50 stops in time.
+DATA ?= ../shared/data
+gpu-study: $(BIN)/.installed
+	$(BIN)/python recipes/gpu_study.py --data $(DATA) $(if $(MINUTES),--minutes $(MINUTES))
 
 clean:
 	rm -rf $(VENV) demo-run build dist

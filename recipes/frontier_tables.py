@@ -2,10 +2,16 @@
 
 import itertools
 import json
+import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from revive.runs.journal import Journal
+from revive.runs.spec import load_spec
+from revive.runs.summary import summarise
 
 Grid = Mapping[str, Mapping[str, Sequence[int]]]
 
@@ -33,7 +39,8 @@ class Point:
     @property
     def balance(self) -> float:
         """Harmonic mean of exact edit success and general ability kept."""
-        return 2 * self.exact * self.kept / (self.exact + self.kept) if self.exact else 0.0
+        whole = self.exact > 0 and self.kept > 0
+        return 2 * self.exact * self.kept / (self.exact + self.kept) if whole else 0.0
 
 
 def print_tables(
@@ -46,40 +53,78 @@ def print_tables(
 ) -> None:
     """Every point, then what each guard does to the frontier of its own editor."""
     for count in counts:
-        points = {
-            (editor, guard, ridge): found
-            for editor, guards in grid.items()
-            for guard, ridges in guards.items()
-            for ridge in ridges
-            if (found := _points(out, editor, guard, ridge, seeds, count))
-        }
-        print(f"\n### {count} edits: {count / directions:.2f} per {unit}\n")
-        _print_points(points)
-        print(f"\n#### The frontiers at {count} edits\n")
-        _print_frontiers(points, grid)
+        for line in table_lines(grid_points(out, grid, seeds, count), grid, count):
+            heading = line == f"### {count} edits"
+            print(f"{line}: {count / directions:.2f} per {unit}" if heading else line)
+
+
+Points = Mapping[tuple[str, str, int], Mapping[int, Point]]
+"""By editor, guard and lambda, the point of every seed."""
+
+
+def arm_name(editor: str, guard: str, ridge: int, seed: int) -> str:
+    """Folder of a run."""
+    return f"{editor}_{guard.replace(' ', '')}_{ridge}_s{seed}"
+
+
+def grid_points(out: Path, grid: Grid, seeds: Sequence[int], count: int) -> Points:
+    """What is known of a grid after so many edits."""
+    return {
+        (editor, guard, ridge): found
+        for editor, guards in grid.items()
+        for guard, ridges in guards.items()
+        for ridge in ridges
+        if (found := _points(out, editor, guard, ridge, seeds, count))
+    }
+
+
+def table_lines(points: Points, grid: Grid, count: int) -> Iterator[str]:
+    """Both tables as Markdown."""
+    yield ""
+    yield f"### {count} edits"
+    yield ""
+    yield from _point_lines(points)
+    yield ""
+    yield f"#### The frontiers at {count} edits"
+    yield ""
+    yield from _frontier_lines(points, grid)
 
 
 def _points(
     out: Path, editor: str, guard: str, ridge: int, seeds: Sequence[int], count: int
 ) -> dict[int, Point]:
-    """By seed; runs that are not finished are left out."""
+    """By seed; of runs that have come so far."""
     found: dict[int, Point] = {}
     for seed in seeds:
-        path = out / f"{editor}_{guard.replace(' ', '')}_{ridge}_s{seed}" / "summary.json"
-        if not path.exists():
+        summary = _summary(out / arm_name(editor, guard, ridge, seed))
+        row = next((r for r in summary.get("curve", ()) if r["edits"] == count), None)
+        if row is None or "efficacy_exact" not in row or "general" not in row:
             continue
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        row = next(r for r in summary["curve"] if r["edits"] == count)
         base = summary["unedited"]
         found[seed] = Point(
             exact=row["efficacy_exact"],
             score=row["score"],
-            recall=row["fact_recall"] / base["fact_recall"],
-            kept=row["general"] / base["general"],
-            perplexity=_number(row["perplexity"]) / base["perplexity"],
+            recall=_over(row["fact_recall"], base["fact_recall"]),
+            kept=_over(row["general"], base["general"]),
+            perplexity=_over(_number(row["perplexity"]), base["perplexity"]),
             growth=row["weight_norm_ratio"],
         )
     return found
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """A run's summary; of one that is not finished, what its journal says so far."""
+    if (folder / "summary.json").exists():
+        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    if not (folder / "journal.jsonl").exists():
+        return {}
+    events = Journal.read(folder / "journal.jsonl")
+    return summarise(load_spec(folder / "spec.yaml"), folder.name, events)
+
+
+def _over(value: float, before: float) -> float:
+    """A measure over the unedited model's; NaN where that had nothing to lose."""
+    return value / before if before else math.nan
 
 
 def _number(value: float | str) -> float:
@@ -87,10 +132,10 @@ def _number(value: float | str) -> float:
     return float(value)
 
 
-def _print_points(points: Mapping[tuple[str, str, int], Mapping[int, Point]]) -> None:
+def _point_lines(points: Points) -> Iterator[str]:
     columns = "exact | score | recall kept | ability kept | ppl x | norm x"
-    print(f"| editor | guard | strength | {columns} |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    yield f"| editor | guard | strength | {columns} |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for (editor, guard, ridge), found in points.items():
         cells = [
             _spread([getattr(p, name) for p in found.values()], digits)
@@ -103,13 +148,11 @@ def _print_points(points: Mapping[tuple[str, str, int], Mapping[int, Point]]) ->
                 ("growth", 1),
             )
         ]
-        print(f"| {editor} | {guard} | {ridge} | {' | '.join(cells)} |")
+        yield f"| {editor} | {guard} | {ridge} | {' | '.join(cells)} |"
 
 
-def _print_frontiers(
-    points: Mapping[tuple[str, str, int], Mapping[int, Point]], grid: Grid
-) -> None:
-    print(
+def _frontier_lines(points: Points, grid: Grid) -> Iterator[str]:
+    yield (
         "`best balance`: the highest harmonic mean of exact success and ability kept, over the"
         "\neditor's strength (lambda; L2 of AlphaEdit)."
         "\n`gain`: ability kept, minus what the unguarded editor keeps at the same exact success"
@@ -117,8 +160,8 @@ def _print_frontiers(
         "\ndominate itself: on both sides, what a user would choose from. A success that the"
         "\nunguarded editor never reaches is left out, and counted as `beyond`.\n"
     )
-    print("| editor | guard | best balance | gain at equal success | points | beyond |")
-    print("|---|---|---|---|---|---|")
+    yield "| editor | guard | best balance | gain at equal success | points | beyond |"
+    yield "|---|---|---|---|---|---|"
     for editor, guards in grid.items():
         for guard in guards:
             arms = {r: f for (e, g, r), f in points.items() if (e, g) == (editor, guard)}
@@ -130,8 +173,8 @@ def _print_frontiers(
             gains: list[float] = []
             compared = beyond = 0
             for seed in seeds if guard != "none" else ():
-                line = _front((f[seed].exact, f[seed].kept) for f in plain.values() if seed in f)
-                mine = _front((f[seed].exact, f[seed].kept) for f in arms.values() if seed in f)
+                line = _front(f[seed] for f in plain.values() if seed in f)
+                mine = _front(f[seed] for f in arms.values() if seed in f)
                 own = [_gain(point, line) for point in mine]
                 inside = [gain for gain in own if gain is not None]
                 compared += len(inside)
@@ -140,12 +183,12 @@ def _print_frontiers(
                     gains.append(statistics.fmean(inside))
             told = _spread(gains, 2, signed=True) if gains else "-"
             numbers = f"{compared} | {beyond}" if guard != "none" else "- | -"
-            print(f"| {editor} | {guard} | {_spread(best, 2)} | {told} | {numbers} |")
+            yield f"| {editor} | {guard} | {_spread(best, 2)} | {told} | {numbers} |"
 
 
-def _front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+def _front(points: Iterable[Point]) -> list[tuple[float, float]]:
     """The (success, ability) points that no other is at least as good as in both."""
-    every = sorted(set(points))
+    every = sorted({(p.exact, p.kept) for p in points if math.isfinite(p.kept)})
     return [p for p in every if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in every)]
 
 

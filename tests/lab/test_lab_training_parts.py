@@ -4,11 +4,13 @@ from collections import Counter
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from revive.lab import load_facts, mix, packing, relations
+from revive.lab import load_facts, mix, packing, relations, train
 from revive.lab.objective import weighted_loss
 from revive.lab.schedule import Schedule
 from revive.lab.train import _document_mask
+from shared import shared
 
 
 def test_each_fact_is_stated_equally_often_and_spread_over_its_templates():
@@ -107,3 +109,49 @@ def test_schedule_rises_stays_and_falls():
     assert rates[100] == rates[299] == 1.0
     assert rates[299:] == sorted(rates[299:], reverse=True)
     assert rates[-1] == pytest.approx(0.01)
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_model(tmp_path):
+    data = shared("data", "text", "factbook.txt").parents[1]
+
+    def options(name):
+        return train.Options(
+            data=data,
+            out=tmp_path / name,
+            size="tiny",
+            device="cpu",
+            seed=0,
+            exposures=12,
+            rate=3e-3,
+            batch=16,
+            length=96,
+            threads=1,
+            facts=40,
+            resume=True,
+            start=None,
+        )
+
+    seen = []
+
+    def stop(done, steps):
+        seen.append(steps)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.run(options("stopped"), stop)
+    assert seen[0] > 2
+    assert (tmp_path / "stopped" / "checkpoint.pt").is_file()
+    done = []
+    folder = train.run(options("stopped"), lambda number, _: done.append(number))
+    assert done[0] == 3
+    assert not (tmp_path / "stopped" / "checkpoint.pt").exists()
+    calm = train.run(options("calm"))
+    found, wanted = (load_file(f / "model.safetensors") for f in (folder, calm))
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_losses_are_means_over_the_tokens_they_are_of():
+    values, chosen = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([True, False, True])
+    assert train._mean(values, chosen) == values[chosen].mean()

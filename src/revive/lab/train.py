@@ -146,7 +146,8 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.step()
         with torch.no_grad():
-            torch._foreach_copy_(self._weights, self._master)
+            for master, weight in zip(self._master, self._weights, strict=True):
+                weight.copy_(master)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue."""

@@ -47,6 +47,7 @@ class Subject:
         thorough: Measure the whole battery at every point.
         bands: Bands per scheme of the perturbation.
         draws: Seeds of random selections and of noise.
+        items: How much is measured at every point; None leaves it to the study.
     """
 
     loaded: LoadedModel
@@ -55,6 +56,7 @@ class Subject:
     thorough: bool = False
     bands: int = 10
     draws: int = 3
+    items: AbilityItems | None = None
 
     @classmethod
     def load(
@@ -82,7 +84,7 @@ class Subject:
 
     def ability(self, quick: AbilityItems) -> tuple[Ability, str]:
         """What is measured at every point, and its description."""
-        items = THOROUGH if self.thorough else quick
+        items = THOROUGH if self.thorough else self.items or quick
         return model_ability(self.loaded, self.texts, items), items.describe(self.texts)
 
     def moments(self, progress: Progress) -> dict[str, Tensor]:
