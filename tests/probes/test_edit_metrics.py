@@ -102,7 +102,8 @@ def test_dtype_matters_within_its_rounding(edits, right, dtype, tolerance):
 
 
 def test_portability_and_chains_take_any_accepted_answer(lab, edits):
-    known = [e for e in edits if measured(lab, [e])["efficacy_exact"] == 1][:4]
+    hits = score_edits(lab.model, lab.tokenizer, edits[:8]).exact.tolist()
+    known = [e for e, hit in zip(edits, hits, strict=False) if hit][:4]
     assert len(known) == 4
 
     def asked(edit, answers, needs=()):
