@@ -60,8 +60,9 @@ def score_edits(
     ported = [[asked.each((q.prompt,), q.answers) for q in e.portability] for e in edits]
     hops = [[asked.each(c.questions, c.answers) for c in found] for found in chains]
     scores = asked.score(model, tokenizer)
-    nll, exact = scores.nll.double().tolist(), scores.exact.double().tolist()
-    accuracy = scores.accuracy.double().tolist()
+    nll: list[float] = scores.nll.double().tolist()
+    exact: list[float] = scores.exact.double().tolist()
+    accuracy: list[float] = scores.accuracy.double().tolist()
 
     def new_wins(pair: _Pair) -> float:
         return float(nll[pair.new] < nll[pair.true]) if pair.true >= 0 else float("nan")
