@@ -108,21 +108,18 @@ def evaluate(
 
     from revive.models.loading import load_model
     from revive.probes.evaluate import evaluate_model
-    from revive.tasks.harness import run_harness
+    from revive.tasks.harness import Harness
     from revive.tasks.result import flat_metrics
     from revive.tasks.score import score_tasks
 
+    harness = Harness(plan.harness, include=include, limit=limit) if plan.harness else None
     loaded = load_model(model, dtype=dtype, device=device)
     if plan.measures:
         say(f"measuring {', '.join(plan.measures)} ...")
     measured = evaluate_model(loaded, plan.measures, edit_list, text or ())
     with study_progress(quiet=not prepared) as report:
         scored = score_tasks(loaded.model, loaded.tokenizer, prepared, report=report)
-    foreign = (
-        run_harness(loaded.model, loaded.tokenizer, plan.harness, include=include, limit=limit)
-        if plan.harness
-        else []
-    )
+    foreign = [] if harness is None else harness.run(loaded.model, loaded.tokenizer)
     metrics = {**measured.metrics, **flat_metrics(scored)}
     for result in foreign:
         metrics.update(result.flat())

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, final
 
 from revive.probes.base import Measurement, Probe, ProbeContext
 from revive.tasks.collect import collect
-from revive.tasks.harness import run_harness
+from revive.tasks.harness import Harness
 from revive.tasks.result import flat_metrics
 from revive.tasks.score import score_tasks
 from revive.tasks.suites import split
@@ -41,8 +41,9 @@ class TasksProbe(Probe):
 
         Raises:
             SpecError: A task is unknown, or its data are missing or malformed.
+            PrerequisiteError: A task of the harness is named, which is not installed.
         """
-        own, self._harness = split(tasks)
+        own, foreign = split(tasks)
         self._tasks = collect(
             own,
             None if data is None else Path(data),
@@ -51,19 +52,13 @@ class TasksProbe(Probe):
             rule=None if rule == "both" else rule,
             both=rule == "both",
         )
-        self._limit = limit
-        self._include = None if include is None else Path(include)
+        folder = None if include is None else Path(include)
+        self._harness = Harness(foreign, include=folder, limit=limit) if foreign else None
 
     def measure(self, context: ProbeContext) -> Measurement:
         """Score every task with the current model."""
         metrics = flat_metrics(score_tasks(context.model, context.tokenizer, self._tasks))
-        if self._harness:
-            for result in run_harness(
-                context.model,
-                context.tokenizer,
-                self._harness,
-                include=self._include,
-                limit=self._limit,
-            ):
+        if self._harness is not None:
+            for result in self._harness.run(context.model, context.tokenizer):
                 metrics.update(result.flat())
         return Measurement(metrics)

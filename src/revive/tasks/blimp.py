@@ -6,6 +6,7 @@ from typing import final
 
 from revive.errors import SpecError
 from revive.tasks.item import Item
+from revive.tasks.lettered import continuations
 from revive.tasks.records import objects, raw
 from revive.tasks.task import Task
 
@@ -13,7 +14,11 @@ from revive.tasks.task import Task
 @final
 @dataclass(frozen=True, kw_only=True)
 class Blimp(Task):
-    """A pair counts as right if the grammatical sentence is the likelier one as a whole."""
+    """A pair counts as right if the grammatical sentence is the likelier one as a whole.
+
+    A space stands before each sentence, since lm-evaluation-harness, whose numbers are the ones
+    that are published, joins choices to the empty prompt like to any other.
+    """
 
     def read(self, path: Path) -> list[Item]:
         """Every pair of every `<paradigm>.jsonl`."""
@@ -23,7 +28,7 @@ class Blimp(Task):
         return [
             Item(
                 prompt="",
-                choices=(raw(record, "sentence_good"), raw(record, "sentence_bad")),
+                choices=continuations((raw(record, "sentence_good"), raw(record, "sentence_bad"))),
                 group=file.stem,
                 where=record.where,
             )

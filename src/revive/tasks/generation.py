@@ -118,12 +118,15 @@ def _grown(
     if token in ends:
         return _decoded(tokenizer, row)
     row.append(token)
-    text = str(tokenizer.decode(row))
-    return text.split("\n", 1)[0].strip() if "\n" in text else None
+    return _decoded(tokenizer, row) if "\n" in _text(tokenizer, row) else None
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, row: Sequence[int]) -> str:
-    return str(tokenizer.decode(list(row))).split("\n", 1)[0].strip()
+    return _text(tokenizer, row).split("\n", 1)[0].strip()
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, row: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(row), skip_special_tokens=True))
 
 
 def _end_tokens(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -6,7 +6,6 @@ same numbers, and global random states are put back afterwards.
 
 import contextlib
 import copy
-import difflib
 import os
 import random
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from revive.errors import PrerequisiteError, SpecError
+from revive.registry import did_you_mean
 
 _BATCH = 16
 _RESAMPLES = 1000
@@ -52,60 +52,84 @@ class HarnessResult:
         return {f"lm_eval_{self.task}_{name}": value for name, value in self.metrics.items()}
 
 
-def run_harness(
-    model: Any,
-    tokenizer: Any,
-    tasks: Sequence[str],
-    *,
-    include: Path | None = None,
-    limit: int | None = None,
-    batch_size: int = _BATCH,
-) -> list[HarnessResult]:
-    """Score tasks of the harness.
+class Harness:
+    """Tasks of the harness, looked up once and scored as often as wanted."""
 
-    Args:
-        model: Causal language model as it stands; its training mode is left as found.
-        tokenizer: Its tokenizer; not changed.
-        tasks: Names of tasks, groups or tags of the harness.
-        include: Folder with task configurations of one's own.
-        limit: Only the first items of each task, as the harness's own `--limit`.
-        batch_size: Texts per forward pass.
+    def __init__(
+        self, tasks: Sequence[str], *, include: Path | None = None, limit: int | None = None
+    ) -> None:
+        """Look the tasks up.
 
-    Raises:
-        PrerequisiteError: The harness is not installed, or data cannot be had.
-        SpecError: A task is unknown, or a configuration is malformed.
+        Args:
+            tasks: Names of tasks, groups or tags of the harness.
+            include: Folder with task configurations of one's own.
+            limit: Only the first items of each task, as the harness's own `--limit`.
+
+        Raises:
+            PrerequisiteError: The harness is not installed.
+            SpecError: A task is unknown, or the folder is none.
+        """
+        if include is not None and not include.is_dir():
+            raise SpecError(f"{include}: no such folder; name the one with the configurations.")
+        self._tasks = list(tasks)
+        self._limit = limit
+        self._manager = _manager(self._tasks, include)
+
+    def run(self, model: Any, tokenizer: Any, *, batch_size: int = _BATCH) -> list[HarnessResult]:
+        """Score the tasks.
+
+        Args:
+            model: Causal language model as it stands; its training mode is left as found.
+            tokenizer: Its tokenizer; not changed.
+            batch_size: Texts per forward pass.
+
+        Raises:
+            PrerequisiteError: Data cannot be had.
+        """
+        evaluator, _, wrapper = _imported()
+        training = model.training
+        try:
+            # The harness prints, and stdout is for results.
+            with _random_states_kept(), contextlib.redirect_stdout(sys.stderr), _serial():
+                live = wrapper(
+                    pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size
+                )
+                found = evaluator.simple_evaluate(
+                    model=live,
+                    tasks=self._tasks,
+                    task_manager=self._manager,
+                    limit=self._limit,
+                    bootstrap_iters=_RESAMPLES,
+                    log_samples=False,
+                )
+        except (ConnectionError, FileNotFoundError) as error:
+            raise PrerequisiteError(
+                f"lm-eval: data of {', '.join(self._tasks)} cannot be had ({_line(error)}). "
+                "Connect to the hub once, or describe local files in a configuration and name its "
+                "folder."
+            ) from error
+        finally:
+            model.train(training)
+        return _results(found)
+
+
+def _manager(tasks: Sequence[str], include: Path | None) -> Any:
+    """What the harness looks tasks up in.
+
+    Its own configurations, more than ten thousand files, are only read where the folder's do not
+    do: a group or tag may name one of them.
     """
-    evaluator, manager_class, wrapper = _harness()
-    if include is not None and not include.is_dir():
-        raise SpecError(f"{include}: no such folder; name the one with the task configurations.")
+    _, manager_class, _ = _imported()
+    if include is not None:
+        own = manager_class(include_path=str(include), include_defaults=False)
+        if set(tasks) <= set(own.all_subtasks):
+            return own
     manager = manager_class(include_path=None if include is None else str(include))
     _known(tasks, manager.all_tasks)
-    training = model.training
-    try:
-        # The harness prints, and stdout is for results.
-        with _random_states_kept(), contextlib.redirect_stdout(sys.stderr), _serial():
-            live = wrapper(
-                pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size
-            )
-            found = evaluator.simple_evaluate(
-                model=live,
-                tasks=list(tasks),
-                task_manager=manager,
-                limit=limit,
-                bootstrap_iters=_RESAMPLES,
-                log_samples=False,
-            )
-    except (ConnectionError, FileNotFoundError) as error:
-        raise PrerequisiteError(
-            f"lm-eval: data of {', '.join(tasks)} cannot be had ({_line(error)}). Connect to the "
-            "hub once, or describe local files in a configuration and name its folder."
-        ) from error
-    finally:
-        model.train(training)
-    return _results(found)
+    return manager
 
 
-def _harness() -> tuple[Any, Any, Any]:
+def _imported() -> tuple[Any, Any, Any]:
     try:
         from lm_eval import evaluator
         from lm_eval.models.huggingface import HFLM
@@ -121,11 +145,9 @@ def _harness() -> tuple[Any, Any, Any]:
 def _known(tasks: Sequence[str], known: Sequence[str]) -> None:
     for name in tasks:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise SpecError(
-                f"lm-eval has no task {name!r} among its {len(known)}.{hint} A configuration of "
-                "your own is found in the folder named by --include."
+                f"lm-eval has no task {name!r} among its {len(known)}.{did_you_mean(name, known)} "
+                "A configuration of your own is found in the folder named by --include."
             )
 
 

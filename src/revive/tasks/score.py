@@ -96,9 +96,10 @@ def _generation(
 ) -> TaskResult:
     task, items = prepared.task, prepared.items
     room = context_length(model)
-    prompts = [encode_question(tokenizer, item, room, task.tokens) for item in items]
+    tokens = _answer_tokens(tokenizer, task, items)
+    prompts = [encode_question(tokenizer, item, room, tokens) for item in items]
     texts = write_on(
-        model, tokenizer, prompts, task.tokens, max_tokens_per_batch=budget, progress=progress
+        model, tokenizer, prompts, tokens, max_tokens_per_batch=budget, progress=progress
     )
     found = [_read(item, text) for item, text in zip(items, texts, strict=True)]
     readable = sum(1 for _, known in found if known)
@@ -109,6 +110,13 @@ def _generation(
         {_READABLE: readable / len(items)},
         {_READABLE: metrics.wilson(readable, len(items))},
     )
+
+
+def _answer_tokens(tokenizer: PreTrainedTokenizerBase, task: Task, items: Sequence[Item]) -> int:
+    """Tokens that an answer may take: with small vocabularies a label alone may take many."""
+    labels = {f" {label}" for item in items for label in item.labels}
+    lengths = [len(tokenizer(label, add_special_tokens=False)["input_ids"]) for label in labels]
+    return max([task.tokens, *(2 * length for length in lengths)])
 
 
 def _read(item: Item, text: str) -> tuple[int | None, bool]:
