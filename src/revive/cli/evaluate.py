@@ -1,5 +1,6 @@
 """`revive evaluate`: measure any model."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,10 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many edits.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a model: edit success, the lab's facts, general ability, perplexity of texts.
@@ -35,18 +40,19 @@ def evaluate(
         revive evaluate edited/ --edits edits.jsonl --text corpus.txt
     """
     chosen = _tasks(tasks, model, edits)
+    from revive.cli.watch import hushed
     from revive.models.loading import load_model
     from revive.probes.evaluate import evaluate_model
 
-    loaded = None
     edit_list = ()
     if "edits" in chosen:
         from revive.data.readers import load_edits
 
         edit_list = load_edits(edits or "lab", limit=limit).edits
-    loaded = load_model(model, dtype=dtype, device=device)
-    say(f"measuring {', '.join(chosen)} ...")
-    metrics = evaluate_model(loaded, chosen, edit_list, text or ())
+    with hushed() if quiet or json else nullcontext():
+        loaded = load_model(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        say(f"measuring {', '.join(chosen)} ...", quiet=quiet or json)
+        metrics = evaluate_model(loaded, chosen, edit_list, text or ())
     if json:
         print_json({"model": model, "fingerprint": loaded.fingerprint, "metrics": metrics})
     else:

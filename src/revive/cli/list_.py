@@ -17,13 +17,14 @@ class Group(StrEnum):
     models = "models"
     datasets = "datasets"
     probes = "probes"
+    sinks = "sinks"
 
 
 def list_entries(
     group: Annotated[Group, typer.Argument(help="What to list.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the editors, guards, model families, datasets or probes that a spec can name."""
+    """Show the editors, guards, model families, datasets, probes or sinks that a spec can name."""
     entries = registry.describe(group.value)
     if json:
         print_json(

@@ -71,7 +71,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="revive: %(message)s")
     interrupt = Interrupt()
     try:
-        code = app(args=argv or ["--help"], prog_name="revive", standalone_mode=False, obj=interrupt)
+        code = app(
+            args=argv or ["--help"], prog_name="revive", standalone_mode=False, obj=interrupt
+        )
     except BrokenPipeError:
         sys.exit(0)
     except (KeyboardInterrupt, typer.Abort):

@@ -7,7 +7,7 @@ tear the last line only; a torn line never counted and is cut off by the next wr
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -38,6 +38,7 @@ class Journal:
         self.path = path
         self.torn_bytes = torn
         self._events = list(events)
+        self._listeners: list[Callable[[Event], None]] = []
 
     @classmethod
     def open(cls, path: Path) -> "Journal":
@@ -87,6 +88,10 @@ class Journal:
                 step = min(step, event["step"])
         return step
 
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Have somebody called with every event from now on, once it is on the disk."""
+        self._listeners.append(listener)
+
     def append(self, kind: Kind, step: int, **fields: Any) -> Event:
         """Write one event to the disk.
 
@@ -110,6 +115,8 @@ class Journal:
             raise ValueError(f"journal: batch {step} after {self.committed_step()}")
         self._write(line.encode("utf-8") + b"\n")
         self._events.append(read_back)
+        for listener in self._listeners:
+            listener(read_back)
         return read_back
 
     def _write(self, line: bytes) -> None:

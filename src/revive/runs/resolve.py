@@ -15,7 +15,16 @@ from revive.runs.complaints import complaint
 from revive.runs.guard_options import GUARD_OPTIONS, GuardOptions
 from revive.runs.model_config import LAB
 from revive.runs.probe_options import PROBE_OPTIONS
-from revive.runs.schema import EditorSpec, GuardSpec, ModelSpec, MomentsSpec, ProbeSpec, RunSpec
+from revive.runs.schema import (
+    EditorSpec,
+    GuardSpec,
+    ModelSpec,
+    MomentsSpec,
+    ProbeSpec,
+    RunSpec,
+    SinkSpec,
+)
+from revive.runs.sink_options import SINK_OPTIONS
 
 
 def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
@@ -39,6 +48,7 @@ def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
             "editor": _editor(spec, facts),
             "guard": _guard(spec.guard),
             "probes": [_probe(probe) for probe in spec.probes],
+            "sinks": [_sink(sink) for sink in spec.sinks],
             "moments": _moments(spec),
         }
     )
@@ -120,6 +130,21 @@ def probe_settings(probe: ProbeSpec, source: str = "spec", where: str = "probes"
         raise complaint(error, model, source, where) from error
 
 
+def sink_settings(sink: SinkSpec, source: str = "spec", where: str = "sinks") -> dict[str, Any]:
+    """A sink's settings with their defaults, as keywords of its constructor.
+
+    Raises:
+        SpecError: A setting is unknown or malformed.
+    """
+    model = SINK_OPTIONS.get(sink.name)
+    if model is None:
+        return sink.settings()
+    try:
+        return model.model_validate(sink.model_extra or {}).model_dump()
+    except ValidationError as error:
+        raise complaint(error, model, source, where) from error
+
+
 def _model(model: ModelSpec) -> ModelSpec:
     if model.name == LAB or not Path(model.name).is_dir():
         return model
@@ -152,6 +177,13 @@ def _probe(probe: ProbeSpec) -> ProbeSpec:
     if probe.name == "perplexity":
         settings["text"] = _file("probes.perplexity.text", settings["text"])
     return ProbeSpec(name=probe.name, every=probe.every, **settings)
+
+
+def _sink(sink: SinkSpec) -> SinkSpec:
+    settings = sink_settings(sink)
+    if sink.name == "tensorboard" and settings["folder"] is not None:
+        settings["folder"] = _absolute(settings["folder"])
+    return SinkSpec(name=sink.name, **settings)
 
 
 def _moments(spec: RunSpec) -> MomentsSpec:
