@@ -1,10 +1,10 @@
-"""What can be named in a spec: editors, guards, model families, datasets, probes, tasks.
+"""What can be named in a spec: editors, guards, model families, datasets, probes, tasks, sinks.
 
 Built-ins are a table of lazy `module:attribute` targets, so that looking at the table imports
 nothing and works from a source tree. Other packages add theirs through the entry-point groups
-`revive.editors`, `revive.guards`, `revive.models`, `revive.datasets`, `revive.probes` and
-`revive.tasks`. A built-in cannot be replaced: a stored spec must mean the same thing on every
-machine.
+`revive.editors`, `revive.guards`, `revive.models`, `revive.datasets`, `revive.probes`,
+`revive.tasks` and `revive.sinks`. A built-in cannot be replaced: a stored spec must mean the same
+thing on every machine.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from revive.errors import PrerequisiteError, SpecError
 
-Group = Literal["editors", "guards", "models", "datasets", "probes", "tasks"]
+Group = Literal["editors", "guards", "models", "datasets", "probes", "tasks", "sinks"]
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 DISTRIBUTION = "revive-edit"
@@ -316,6 +316,20 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
                 "revive.tasks.gsm8k:GSM8K",
                 "school mathematics, free generation, exact number",
                 "arXiv:2110.14168",
+            ),
+        },
+        "sinks": {
+            "tensorboard": _Builtin(
+                "revive.sinks.tensorboard:TensorBoard",
+                "event files in the run folder: tensorboard --logdir RUN",
+            ),
+            "wandb": _Builtin(
+                "revive.sinks.wandb:Wandb",
+                "Weights & Biases; WANDB_MODE=offline keeps it on the disk",
+            ),
+            "trackio": _Builtin(
+                "revive.sinks.trackio:Trackio",
+                "Trackio's local store: trackio show --project revive",
             ),
         },
     }

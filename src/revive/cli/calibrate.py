@@ -1,5 +1,6 @@
 """`revive calibrate`: choose lambda or tau by the stated rule, and show every trial."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from revive.cli.output import print_json, print_table, say
+from revive.cli.output import print_json, print_table
 
 _HEAD = ["efficacy", "exact", "paraphrase", "neighbourhood", "score"]
 
@@ -31,6 +32,7 @@ def calibrate(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key: edits.seed=1")
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Calibrate the editor's strength, or the guard's tau, on one fresh batch of the spec's edits.
@@ -47,15 +49,16 @@ def calibrate(
 
     read = load_spec(spec, set_ or ())
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
+    from revive.cli.study_progress import study_progress
+    from revive.cli.watch import hushed
     from revive.runs.scan import scan_energy, scan_strength
 
-    def told(phase: str, done: int, total: int) -> None:
-        say(f"{phase} {done}/{total}")
-
-    if of is Parameter.ENERGY:
-        name, found = "energy", scan_energy(resolved, told)
-    else:
-        name, found = editor_options(resolved.editor).strength, scan_strength(resolved, told)
+    silent = quiet or json
+    with hushed() if silent else nullcontext(), study_progress(quiet=silent) as told:
+        if of is Parameter.ENERGY:
+            name, found = "energy", scan_energy(resolved, told)
+        else:
+            name, found = editor_options(resolved.editor).strength, scan_strength(resolved, told)
     _show(name, found.value, [asdict(t) for t in found.trials], json)
 
 

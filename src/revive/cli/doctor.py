@@ -18,6 +18,9 @@ def doctor(
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -33,7 +36,12 @@ def doctor(
     from revive.runs.doctor import examine
     from revive.runs.layers import blocks_of
 
-    settings: dict[str, Any] = {"name": model, "dtype": dtype, "device": device}
+    settings: dict[str, Any] = {
+        "name": model,
+        "dtype": dtype,
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+    }
     with hushed() if quiet or json else nullcontext():
         loaded = load_model(**settings)
         found = list(examine(loaded, blocks_of(layers, settings, loaded)))

@@ -31,6 +31,10 @@ def edit(
         str,
         typer.Option(help="Contradicting edits: 'error', 'last' wins, or made in 'sequence'."),
     ] = "error",
+    sink: Annotated[
+        list[str] | None,
+        typer.Option("--sink", help="Also send the journal there; see 'revive list sinks'."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -42,7 +46,7 @@ def edit(
     Example: revive edit gpt2 facts.jsonl --out gpt2-edited --text corpus.txt
     """
     from revive.runs.apply import edit_spec
-    from revive.runs.spec import read_model_config, resolve
+    from revive.runs.spec import named_sinks, read_model_config, resolve, with_sinks
     from revive.runs.store import RunFolder
 
     check_free(out)
@@ -50,6 +54,7 @@ def edit(
     if not (folder / "spec.yaml").exists():
         RunFolder.check_free(folder)
     spec = edit_spec(model, edits, editor, guard, text or (), on_conflict, set_ or ())
+    spec = with_sinks(spec, named_sinks(sink or ()))
     resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
     from revive.cli.watch import watch
     from revive.runs.apply import apply_and_save

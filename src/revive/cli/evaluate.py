@@ -1,5 +1,6 @@
 """`revive evaluate`: measure any model."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -80,6 +81,10 @@ def evaluate(
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a model: edit success, the lab's facts, general ability, perplexity of texts.
@@ -106,20 +111,23 @@ def evaluate(
         shown = limit if edits is not None or limit is not None else _LAB_EDITS
         edit_list = load_edits(edits or "lab", limit=shown).edits
 
+    from revive.cli.watch import hushed
     from revive.models.loading import load_model
     from revive.probes.evaluate import evaluate_model
     from revive.tasks.harness import Harness
     from revive.tasks.result import flat_metrics
     from revive.tasks.score import score_tasks
 
+    silent = quiet or json
     harness = Harness(plan.harness, include=include, limit=limit) if plan.harness else None
-    loaded = load_model(model, dtype=dtype, device=device)
-    if plan.measures:
-        say(f"measuring {', '.join(plan.measures)} ...")
-    measured = evaluate_model(loaded, plan.measures, edit_list, text or ())
-    with study_progress(quiet=not prepared) as report:
-        scored = score_tasks(loaded.model, loaded.tokenizer, prepared, report=report)
-    foreign = [] if harness is None else harness.run(loaded.model, loaded.tokenizer)
+    with hushed() if silent else nullcontext():
+        loaded = load_model(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        if plan.measures:
+            say(f"measuring {', '.join(plan.measures)} ...", quiet=silent)
+        measured = evaluate_model(loaded, plan.measures, edit_list, text or ())
+        with study_progress(quiet=silent or not prepared) as report:
+            scored = score_tasks(loaded.model, loaded.tokenizer, prepared, report=report)
+        foreign = [] if harness is None else harness.run(loaded.model, loaded.tokenizer)
     metrics = {**measured.metrics, **flat_metrics(scored)}
     for result in foreign:
         metrics.update(result.flat())

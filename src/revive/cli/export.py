@@ -1,5 +1,6 @@
 """`revive export`: a run's model for other tools."""
 
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ def export(
     rank: Annotated[
         int | None, typer.Option(min=1, help="Of an adapter [default: as much as is exact].")
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Export a run's model at some batch.
@@ -42,9 +44,11 @@ def export(
         revive export runs/lab edited
         revive export runs/lab adapter --format lora --rank 64
     """
+    from revive.cli.watch import hushed
     from revive.export.run import export_run
 
-    done = export_run(run, out, format_.value, step=step, rank=rank)
+    with hushed() if quiet or json else nullcontext():
+        done = export_run(run, out, format_.value, step=step, rank=rank)
     if json:
         print_json(
             {

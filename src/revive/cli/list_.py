@@ -20,6 +20,7 @@ class Group(StrEnum):
     models = "models"
     datasets = "datasets"
     probes = "probes"
+    sinks = "sinks"
     tasks = "tasks"
     metrics = "metrics"
 
@@ -31,7 +32,7 @@ def list_entries(
         bool, typer.Option("--markdown", help="Print the page of metrics in the documentation.")
     ] = False,
 ) -> None:
-    """Show the editors, guards, model families, datasets, probes or tasks that can be named.
+    """Show the editors, guards, model families, datasets, probes, sinks or tasks there are.
 
     Or the metrics that probes report: what each means, its unit, and which way is better.
     """

@@ -24,6 +24,9 @@ def moments(
     seed: Annotated[int, typer.Option(help="Of the lab's text.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -45,7 +48,12 @@ def moments(
     from revive.runs.schema import MomentsSpec
     from revive.runs.text_statistics import moment_texts
 
-    settings: dict[str, Any] = {"name": model, "dtype": dtype, "device": device}
+    settings: dict[str, Any] = {
+        "name": model,
+        "dtype": dtype,
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+    }
     spec = MomentsSpec(text=[str(t) for t in text or ()] or "lab", samples=samples, window=window)
     texts = moment_texts(spec, seed)
     with hushed() if quiet or json else nullcontext(), study_progress(quiet=quiet or json) as told:

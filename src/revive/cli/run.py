@@ -18,6 +18,10 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder [default: runs/<spec's name>].")
     ] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option("--sink", help="Also send the journal there; see 'revive list sinks'."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -25,10 +29,10 @@ def run(
 
     Example: revive run recipes/lab.yaml --set guard.energy=0.2 --out runs/lab
     """
-    from revive.runs.spec import load_spec, read_model_config, resolve
+    from revive.runs.spec import load_spec, named_sinks, read_model_config, resolve, with_sinks
     from revive.runs.store import RunFolder
 
-    read = load_spec(spec, set_ or ())
+    read = with_sinks(load_spec(spec, set_ or ()), named_sinks(sink or ()))
     folder = out if out is not None else Path("runs") / spec.stem
     RunFolder.check_free(folder)
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
@@ -43,15 +47,29 @@ def run(
 def resume(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    sink: Annotated[
+        list[str] | None,
+        typer.Option("--sink", help="Also send the journal there; see 'revive list sinks'."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Continue a run exactly where it stopped; nothing committed is computed again."""
+    """Continue a run exactly where it stopped; nothing committed is computed again.
+
+    A sink that is named here is told of the run from its beginning, a finished one included.
+
+    Examples:
+        revive resume runs/lab
+        revive resume runs/lab --sink tensorboard
+    """
+    from revive.runs.spec import named_sinks
+
+    more = named_sinks(sink or ())
     from revive.runs.loop import resume as resume_run
 
     keeps(context, folder, f"'revive resume {folder}'")
     with _watch(folder.name, quiet) as observer:
-        summary = resume_run(folder, observer)
+        summary = resume_run(folder, observer, sinks=more)
     _finish(folder, summary, json)
 
 

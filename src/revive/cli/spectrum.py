@@ -54,6 +54,9 @@ def spectrum(
     paper: Annotated[bool, typer.Option("--paper", help="Figures for print.")] = False,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print them as Markdown.")] = False,
@@ -79,7 +82,12 @@ def spectrum(
     from revive.report.study_page import study_page
     from revive.runs.atomic import write_text
 
-    settings: dict[str, Any] = {"name": model, "dtype": dtype, "device": device}
+    settings: dict[str, Any] = {
+        "name": model,
+        "dtype": dtype,
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+    }
     if "drift" in chosen and model != "lab" and not runs and edits is None:
         raise SpecError(
             "--study drift: name finished runs with --runs, or edits to make some of with --edits."

@@ -1,23 +1,27 @@
 """An observer of a run that feeds the live progress display."""
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from revive.cli.output import say
 from revive.cli.progress import RunProgress
+from revive.cli.study_progress import study_progress
 from revive.runs.observe import Observer
 
 
 class ProgressObserver(Observer):
-    """Shows a single run; the bar appears once the stream's length is known."""
+    """Shows a single run: first what is prepared for it, then its edits."""
 
     def __init__(self, label: str, quiet: bool) -> None:
         self._label = label
         self._quiet = quiet
         self._progress: RunProgress | None = None
+        self._preparing = ExitStack()
+        self._prepared = self._preparing.enter_context(study_progress(quiet=quiet))
 
     def started(self, done: int, total: int) -> None:
-        """Open the display."""
+        """Open the display of edits; what was prepared is done with."""
+        self._preparing.close()
         self._progress = RunProgress([self._label], total, quiet=self._quiet)
         self._progress.__enter__()
         self._progress.update(self._label, edits=done)
@@ -27,6 +31,8 @@ class ProgressObserver(Observer):
         text = name if total <= 0 else f"{name} {done}/{total}"
         if self._progress is not None:
             self._progress.update(self._label, phase=text)
+        elif total > 0:
+            self._prepared(name, done, total)
 
     def batch(self, edits: int) -> None:
         """Move the bar."""
@@ -48,6 +54,7 @@ class ProgressObserver(Observer):
 
     def close(self) -> None:
         """Close the display."""
+        self._preparing.close()
         if self._progress is not None:
             self._progress.finish(self._label)
             self._progress.__exit__(None, None, None)

@@ -1,63 +1,195 @@
 """The model card of an exported model: what was done to it, and what was measured. No torch."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCard, ModelCardData
+
+from revive.runs.model_config import looks_like_path
 from revive.runs.schema import RunSpec
+from revive.runs.summary import standing
+from revive.runs.yaml_text import format_yaml
 
 _SHOWN = {
     "efficacy": "new object preferred to the old one, over the measured edits",
     "efficacy_exact": "new object generated exactly",
-    "paraphrase": "the same, in other words",
+    "paraphrase": "new object preferred, in other words",
+    "paraphrase_exact": "new object generated exactly, in other words",
     "neighborhood": "other facts of the same kind that stayed",
+    "score": "harmonic mean of efficacy, paraphrase and neighborhood",
     "general": "general ability (lab battery; 0 is guessing)",
-    "perplexity": "of held-out prose",
+    "fact_recall": "facts that were never edited, generated exactly",
+    "perplexity": "of held-out text",
+    "weight_norm_ratio": "norm of the edited weights over that of the original ones",
 }
+_KEPT = ("license", "license_name", "license_link", "language", "pipeline_tag")
 
 
-def model_card(spec: RunSpec, step: int, edits: int, summary: dict[str, Any] | None) -> str:
-    """Markdown.
+@dataclass(frozen=True)
+class Made:
+    """What a card is about.
+
+    Attributes:
+        spec: The run's, resolved.
+        step: Batches in the model.
+        edits: Edits in it.
+        failed: Edits of these batches that could not be made.
+        removed: Edits of these batches that were taken out again.
+        unedited: Metrics before the first edit.
+        measured: Metrics of the model as it is; empty if it was not measured at this batch.
+        sample: Edits that were measured, where that is a sample.
+        base: Fingerprint of the base.
+        edited: Fingerprint of the model.
+        version: Of this package.
+    """
+
+    spec: RunSpec
+    step: int
+    edits: int
+    failed: int
+    removed: int
+    unedited: Mapping[str, float]
+    measured: Mapping[str, float]
+    sample: int | None
+    base: str
+    edited: str
+    version: str
+
+
+def made(
+    spec: RunSpec,
+    events: Sequence[Mapping[str, Any]],
+    step: int,
+    *,
+    base: str,
+    edited: str,
+    version: str,
+) -> Made:
+    """What a run's journal says of its model after a batch.
+
+    What was measured before an edit of these batches was taken out is of another model, and left
+    out.
 
     Args:
-        spec: The run's.
-        step: Batches that are in the model.
-        edits: Edits that are in it.
-        summary: `summary.json` of the finished run; None if it is not over, or not exported at its
-            end, so that its numbers are of another model.
+        spec: The run's, resolved.
+        events: Its journal.
+        step: Batches in the model.
+        base: Fingerprint of the base.
+        edited: Fingerprint of the model.
+        version: Of this package.
     """
-    guard = spec.guard.model_dump(exclude_none=True)
-    lines = [
-        "---",
-        f"base_model: {spec.model.name}",
-        "library_name: transformers",
-        "tags: [model-editing, revive]",
-        "---",
-        "",
-        f"# {spec.model.name}, edited",
-        "",
-        f"{edits:,} facts were changed in {step:,} batches by "
-        f"[REVIVE](https://arxiv.org/abs/2601.11042), editor `{spec.editor.name}`, guard "
-        f"`{spec.guard.name}`.",
-        "",
-        "```yaml",
-        f"editor: {spec.editor.model_dump(exclude_none=True)}",
-        f"guard: {guard}",
-        f"seed: {spec.seed}",
-        "```",
-        "",
+    unedited: dict[str, float] = {}
+    measured: dict[str, float] = {}
+    sample: int | None = None
+    present: set[str] = set()
+    gone: set[str] = set()
+    failed = 0
+    for event in standing(events):
+        kind = event["event"]
+        if kind == "batch" and event["step"] <= step:
+            present.update(event["made"])
+            failed += len(event["failed"])
+        elif kind == "rollback" and event.get("edit") in present:
+            gone.add(event["edit"])
+            measured.clear()
+        elif kind == "measure" and event["step"] == 0:
+            unedited.update(event["metrics"])
+        if kind == "measure" and event["step"] == step and step > 0:
+            measured.update(event["metrics"])
+            sample = event.get("sample") or sample
+    counts = {"edits": len(present - gone), "failed": failed, "removed": len(gone)}
+    hashes = {"base": base, "edited": edited, "version": version}
+    return Made(spec, step, **counts, unedited=unedited, measured=measured, sample=sample, **hashes)
+
+
+def model_card(about: Made, base: Path | None) -> str:
+    """Markdown with a head that the hub reads.
+
+    Args:
+        about: What it is about.
+        base: Folder of the base model, whose own card knows licence and language.
+    """
+    name = _public(about.spec.model.name)
+    left_out = "".join(
+        f" {count:,} {what}."
+        for count, what in (
+            (about.failed, "more could not be made"),
+            (about.removed, "were taken out again"),
+        )
+        if count
+    )
+    sections = [
+        f"# {name}, edited",
+        f"{about.edits:,} facts were changed in {about.step:,} batches with "
+        f"[REVIVE](https://arxiv.org/abs/2601.11042), editor `{about.spec.editor.name}`, guard "
+        f"`{about.spec.guard.title}`.{left_out}",
+        "## Measured",
+        _table(about),
+        "## Recipe",
+        f"```yaml\n{format_yaml(_recipe(about.spec))}```",
+        "## Identity",
+        f"- base: `{name}`, fingerprint `{about.base}`\n"
+        f"- this model: fingerprint `{about.edited}`\n"
+        f"- made by revive-edit {about.version}; `revive evaluate` prints the fingerprint of any "
+        f"model, loaded in {about.spec.model.dtype} as here",
     ]
-    if summary is None:
-        lines.append("Nothing was measured of the model at this batch.")
-        return "\n".join([*lines, ""])
-    before, after = summary.get("unedited", {}), summary.get("final", {})
-    lines += ["| metric | unedited | edited | |", "|---|---|---|---|"]
-    for name, meaning in _SHOWN.items():
-        if name in after:
-            lines.append(
-                f"| {name} | {_number(before, name)} | {_number(after, name)} | {meaning} |"
-            )
-    return "\n".join([*lines, ""])
+    head = _head(name, base).to_yaml()
+    return f"---\n{head}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def _number(values: dict[str, Any], name: str) -> str:
+def _head(name: str, base: Path | None) -> ModelCardData:
+    """What the hub shows beside a card."""
+    kept: dict[str, Any] = {}
+    if base is not None and (base / "README.md").is_file():
+        text = (base / "README.md").read_text(encoding="utf-8", errors="replace")
+        # A head that the hub would not take is no reason to have none.
+        known = ModelCard(text, ignore_metadata_errors=True).data.to_dict()
+        kept = {key: known[key] for key in _KEPT if known.get(key) is not None}
+    return ModelCardData(
+        base_model=name,
+        base_model_relation="finetune",
+        library_name="transformers",
+        tags=["model-editing", "knowledge-editing", "revive"],
+        **{"pipeline_tag": "text-generation", **kept},
+    )
+
+
+def _table(about: Made) -> str:
+    if not about.measured:
+        return "Nothing was measured of the model at this batch."
+    over = about.edits if about.sample is None else about.sample
+    rows = [
+        f"| {name} | {_number(about.unedited, name)} | {_number(about.measured, name)} | {text} |"
+        for name, text in _SHOWN.items()
+        if name in about.measured
+    ]
+    head = ["| metric | unedited | edited | |", "|---|---|---|---|"]
+    return "\n".join([f"Over {over:,} of the edits.", "", *head, *rows])
+
+
+def _recipe(spec: RunSpec) -> dict[str, Any]:
+    """The part of a spec that says what was done; files by their names, not their places."""
+    text = spec.moments.text
+    return {
+        "model": {"dtype": spec.model.dtype, "revision": spec.model.revision},
+        "edits": {**spec.edits.model_dump(), "path": Path(spec.edits.path).name},
+        "editor": spec.editor.model_dump(),
+        "guard": spec.guard.model_dump(),
+        "moments": {
+            **spec.moments.model_dump(),
+            "text": [Path(path).name for path in text] if isinstance(text, list) else text,
+        },
+        "seed": spec.seed,
+    }
+
+
+def _public(name: str) -> str:
+    """A model's name without the folders above it."""
+    return Path(name).name if looks_like_path(name) or Path(name).is_dir() else name
+
+
+def _number(values: Mapping[str, float], name: str) -> str:
     value = values.get(name)
-    return f"{value:.3f}" if isinstance(value, int | float) else "-"
+    return "-" if value is None else f"{float(value):.4g}"

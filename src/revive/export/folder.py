@@ -15,19 +15,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from revive.models.ledger import Ledger
-from revive.models.loading import LoadedModel, model_source
+from revive.models.loading import LoadedModel
 from revive.models.saving import appearing, save_model
 
 _NOT_MODEL = frozenset({".git", "__pycache__"})
+_PAPERS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf")
 
 
-def save_folder(loaded: LoadedModel, ledger: Ledger, folder: Path, card: str) -> bool:
+def save_folder(
+    loaded: LoadedModel, ledger: Ledger, base: Path | None, folder: Path, card: str
+) -> bool:
     """Save an edited model.
 
     Args:
         loaded: The model, with its edits in it.
         ledger: Knows the edited weights.
+        base: Folder that the model was read from, where there is one.
         folder: Appears whole or not at all.
         card: The model card, `README.md`.
 
@@ -35,11 +39,10 @@ def save_folder(loaded: LoadedModel, ledger: Ledger, folder: Path, card: str) ->
         Whether the base's own files were kept; where it has no safetensors with these weights in
         the dtype that they were edited in, all of it is written anew.
     """
-    base = model_source(loaded.name)
     changed = _changed(loaded, ledger)
     places = _places(base, changed) if base is not None else None
     if base is None or places is None:
-        save_model(loaded, folder, card=card)
+        save_model(loaded, folder, card=card, papers=_papers(base))
         return False
     with appearing(folder) as partial:
         shutil.copytree(base, partial, dirs_exist_ok=True, ignore=_unwanted(set(places)))
@@ -47,6 +50,12 @@ def save_folder(loaded: LoadedModel, ledger: Ledger, folder: Path, card: str) ->
             _rewrite(base / shard, partial / shard, {n: changed[n] for n in names})
         (partial / "README.md").write_text(card, encoding="utf-8")
     return True
+
+
+def _papers(base: Path | None) -> list[Path]:
+    """What has to go along with the weights, in whatever form they are written."""
+    found = [] if base is None else sorted(base.iterdir())
+    return [p for p in found if p.is_file() and p.name.upper().startswith(_PAPERS)]
 
 
 def _changed(loaded: LoadedModel, ledger: Ledger) -> dict[str, Tensor]:

@@ -1,22 +1,22 @@
 """`revive export`: a run's model at some batch, in one of three forms."""
 
-import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from revive.errors import SpecError
-from revive.export.card import model_card
+from revive.export.card import made, model_card
 from revive.export.delta import FILE, Delta
 from revive.export.folder import save_folder
 from revive.export.lora import save_lora
 from revive.export.totals import Total, totals
-from revive.models.loading import model_fingerprint
+from revive.models.loading import model_fingerprint, model_source
 from revive.models.saving import appearing
 from revive.runs.journal import Journal
 from revive.runs.rebuild import Rebuilt, rebuild
 from revive.runs.store import RunFolder
-from revive.runs.summary import standing
+from revive.runs.summary import removed, standing
 
 Form = Literal["hf", "delta", "lora"]
 
@@ -84,8 +84,17 @@ def export_run(
 
 def _hf(rebuilt: Rebuilt, written: dict[str, Total], folder: Path, edits: int, out: Path) -> str:
     del written
-    card = model_card(rebuilt.spec, rebuilt.step, edits, _summary(folder, rebuilt.step))
-    kept = save_folder(rebuilt.loaded, rebuilt.ledger, out, card)
+    del edits
+    about = made(
+        rebuilt.spec,
+        Journal.read(RunFolder.open(folder).journal),
+        rebuilt.step,
+        base=rebuilt.loaded.fingerprint,
+        edited=model_fingerprint(rebuilt.loaded.model),
+        version=version("revive-edit"),
+    )
+    base = model_source(rebuilt.loaded.name, rebuilt.spec.model.revision)
+    kept = save_folder(rebuilt.loaded, rebuilt.ledger, base, out, model_card(about, base))
     return (
         "Files without an edited weight are the base's own."
         if kept
@@ -123,18 +132,6 @@ _WRITERS = {"hf": _hf, "delta": _delta, "lora": _lora}
 
 
 def _edits_in(folder: Path, step: int) -> int:
-    events = standing(Journal.read(RunFolder.open(folder).journal))
-    batches = [e for e in events if e["event"] == "batch" and e["step"] <= step]
-    present = {i for e in batches for i in e["made"]}
-    return len(present - {e.get("edit") for e in events if e["event"] == "rollback"})
-
-
-def _summary(folder: Path, step: int) -> dict[str, Any] | None:
-    run = RunFolder.open(folder)
-    if not run.summary.exists():
-        return None
-    summary: dict[str, Any] = json.loads(run.summary.read_text(encoding="utf-8"))
-    events = standing(Journal.read(run.journal))
-    # Measured before an edit was taken out, it would be of another model.
-    changed = any(e["event"] == "rollback" and e.get("edit") for e in events)
-    return summary if summary.get("batches") == step and not changed else None
+    events = Journal.read(RunFolder.open(folder).journal)
+    batches = [e for e in standing(events) if e["event"] == "batch" and e["step"] <= step]
+    return len({i for e in batches for i in e["made"]} - removed(events))

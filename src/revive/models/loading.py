@@ -123,12 +123,17 @@ def model_fingerprint(model: Any) -> str:
     return digest.hexdigest()
 
 
-def model_source(name: str) -> Path | None:
-    """The folder that a model is read from: its own, or the local copy of a hub id; else None."""
+def model_source(name: str, revision: str | None = None) -> Path | None:
+    """The folder that a model is read from: its own, or the local copy of a hub id; else None.
+
+    Args:
+        name: `lab`, a folder, or a hub id.
+        revision: Of a hub id.
+    """
     source = Path(_source(name))
     if source.is_dir():
         return source
-    found = try_to_load_from_cache(name, "config.json")
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
 
 
@@ -164,6 +169,13 @@ def _device(device: str) -> torch.device:
 
 def _unreadable(name: str, source: str, error: Exception) -> Exception:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "trust_remote_code" in str(error):
+        # transformers' own advice is about a Python argument.
+        return SpecError(
+            f"model: {name} brings code of its own, which was not run. Read it, and if you trust "
+            "it say so: model.trust_remote_code: true in a spec (--set "
+            "model.trust_remote_code=true), or --trust-remote-code."
+        )
     if Path(source).is_dir():
         return SpecError(f"model: cannot read {name}: {reason}")
     return PrerequisiteError(

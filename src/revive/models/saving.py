@@ -1,7 +1,7 @@
 """Save a model folder that `from_pretrained` loads."""
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +12,21 @@ from revive.models.loading import LoadedModel
 from revive.runs.atomic import is_disk_full
 
 
-def save_model(loaded: LoadedModel, folder: Path, *, card: str | None = None) -> Path:
-    """Save model and tokenizer, and a model card if given; see `appearing`."""
+def save_model(
+    loaded: LoadedModel, folder: Path, *, card: str | None = None, papers: Sequence[Path] = ()
+) -> Path:
+    """Save model, generation settings and tokenizer; see `appearing`.
+
+    Args:
+        loaded: The model.
+        folder: Where to.
+        card: A model card, if wanted.
+        papers: Files to copy as they are: licences, notices.
+    """
     with appearing(folder) as partial:
         loaded.model.save_pretrained(partial)
+        for paper in papers:
+            shutil.copyfile(paper, partial / paper.name)
         loaded.tokenizer.save_pretrained(partial)
         if card is not None:
             (partial / "README.md").write_text(card, encoding="utf-8")

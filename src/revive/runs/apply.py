@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from revive.errors import SpecError
-from revive.models.saving import save_model
+from revive.export.run import export_run
 from revive.runs.failures import check_made
 from revive.runs.loop import resume, start
 from revive.runs.observe import Observer
 from revive.runs.overrides import apply_overrides
-from revive.runs.rebuild import finish_model
 from revive.runs.schema import RunSpec
 from revive.runs.spec import dump_spec, editor_options, load_spec, parse_spec
 
@@ -61,12 +60,11 @@ def apply_and_save(
     """
     if (folder / "spec.yaml").exists():
         _check_same(spec, folder)
-        summary = resume(folder, observer)
+        summary = resume(folder, observer, sinks=spec.sinks)
     else:
         summary = start(spec, folder, observer)
     check_made(folder)
-    loaded = finish_model(folder)
-    save_model(loaded, out)
+    export_run(folder, out, "hf")
     return summary
 
 
@@ -82,6 +80,8 @@ def _check_same(spec: RunSpec, folder: Path) -> None:
     if spec.guard.energy == "auto":
         chosen = {"energy": stored.guard.energy}
         given = given.model_copy(update={"guard": spec.guard.model_copy(update=chosen)})
+    # Where else the journal goes changes nothing of the edits.
+    given = given.model_copy(update={"sinks": stored.sinks})
     if dump_spec(given) != dump_spec(stored):
         raise SpecError(
             f"{folder}: holds a run with other settings or edits; continue that one with 'revive "

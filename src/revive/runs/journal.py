@@ -7,7 +7,7 @@ tear the last line only; a torn line never counted and is cut off by the next wr
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -51,6 +51,7 @@ class Journal:
         self._step = 0
         for event in self._events:
             self._step = _committed(self._step, event)
+        self._listeners: list[Callable[[Event], None]] = []
 
     @classmethod
     def open(cls, path: Path) -> "Journal":
@@ -94,6 +95,10 @@ class Journal:
         """Number of the last batch that stands; 0 before the first."""
         return self._step
 
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Have somebody called with every event from now on, once it is on the disk."""
+        self._listeners.append(listener)
+
     def append(self, kind: Kind, step: int, **fields: Any) -> Event:
         """Write one event to the disk.
 
@@ -118,6 +123,8 @@ class Journal:
         self._write(line.encode("utf-8") + b"\n")
         self._events.append(read_back)
         self._step = _committed(self._step, read_back)
+        for listener in self._listeners:
+            listener(read_back)
         return read_back
 
     def _write(self, line: bytes) -> None:

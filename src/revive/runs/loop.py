@@ -21,13 +21,14 @@ from revive.runs.build import Built, build, load_from_spec
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment
+from revive.runs.feed import feeding, make_sinks
 from revive.runs.identity import check_edits, check_model, ordered, read_edits
 from revive.runs.journal import Event, Journal
 from revive.runs.measurements import MeasurementCache
 from revive.runs.observe import Observer
 from revive.runs.replay import restore
-from revive.runs.schema import ProbeSpec, RunSpec
-from revive.runs.spec import dump_spec, load_spec, probe_settings
+from revive.runs.schema import ProbeSpec, RunSpec, SinkSpec
+from revive.runs.spec import dump_spec, load_spec, probe_settings, with_sinks
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing, summarise
 
@@ -48,32 +49,50 @@ def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict
 
     Raises:
         SpecError: The spec, the edits or the model cannot be used, or the folder is in use.
+        PrerequisiteError: A sink's package is missing; nothing was begun.
         NumericalError: A non-finite update; the run folder is intact and resumable.
     """
     edits = read_edits(spec)
+    sinks = make_sinks(spec.sinks)
     loaded = load_from_spec(spec.model)
     run_folder = RunFolder.create(folder)
     with run_folder.lock():
         run_folder.write_spec(dump_spec(spec))
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
-        run.announce(edits)
-        return run.drive(0)
+        with feeding(sinks, run.spec, run_folder, run.journal):
+            run.announce(edits)
+            return run.drive(0)
 
 
-def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
+def resume(
+    folder: Path, observer: Observer | None = None, *, sinks: Sequence[SinkSpec] = ()
+) -> dict[str, Any]:
     """Continue a run where its journal ends. A finished run returns its summary.
 
     One that its alarm has stopped goes on to the end of its stream: the alarm was heard.
 
+    Args:
+        folder: The run folder.
+        observer: Told about progress.
+        sinks: Where else the journal goes, from its first line on, besides the spec's; kept in it.
+
     Raises:
         SpecError: Not a run folder, or its edits or model are not what they were.
+        PrerequisiteError: A sink's package is missing.
     """
     run_folder = RunFolder.open(folder)
     with run_folder.lock():
-        spec = load_spec(run_folder.spec)
-        events = Journal.open(run_folder.journal).events()
+        spec = with_sinks(load_spec(run_folder.spec), sinks)
+        fed = make_sinks(spec.sinks)
+        if sinks:
+            run_folder.write_spec(dump_spec(spec))
+        journal = Journal.open(run_folder.journal)
+        events = journal.events()
         stopped = stopped_by_alarm(events) is not None and not run_folder.summary.exists()
         if stopped or (events and events[-1]["event"] == "finish"):
+            if sinks:
+                with feeding(fed, spec, run_folder, journal):
+                    pass
             # Nothing is left to do, but a kill may have come before the summary was written.
             return _summarise(spec, run_folder, events)
         edits = read_edits(spec)
@@ -84,11 +103,12 @@ def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
         # A kill inside a rollback leaves files of steps that its journal line has undone.
         run_folder.drop_after(run.journal.committed_step())
         step = restore(run_folder, run.journal, run.built.engine)
-        if run.journal.events():
-            run.journal.append("resume", step)
-        else:
-            run.announce(edits)
-        return run.drive(step)
+        with feeding(fed, run.spec, run_folder, run.journal):
+            if run.journal.events():
+                run.journal.append("resume", step)
+            else:
+                run.announce(edits)
+            return run.drive(step)
 
 
 class _Run:

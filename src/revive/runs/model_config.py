@@ -11,7 +11,7 @@ _CONFIG = "config.json"
 
 
 def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
-    """The config of `lab`, of a folder, or of a hub id that is in the local cache.
+    """The config of `lab`, of a folder, or of a hub id; of a hub model it alone is fetched.
 
     Args:
         name: As in the spec.
@@ -19,7 +19,7 @@ def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
 
     Raises:
         SpecError: There is no such model, or its config cannot be read.
-        PrerequisiteError: The model is on the hub and not in the cache.
+        PrerequisiteError: The model is not in the cache, and the hub does not give it.
     """
     if name == LAB:
         from revive.lab.facts import model_path
@@ -40,7 +40,7 @@ def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
     elif Path(name).exists() or looks_like_path(name):
         raise SpecError(f"model.name: {name} is not a folder; check the path.")
     else:
-        path = _cached(name, revision)
+        path = _from_hub(name, revision)
     return _parse(path)
 
 
@@ -49,22 +49,44 @@ def looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
 
 
-def _cached(name: str, revision: str | None) -> Path:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+def _from_hub(name: str, revision: str | None) -> Path:
+    """The config of a hub id: from the cache, else the hub, as HF_HOME, HF_TOKEN and so on say."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
-        found = try_to_load_from_cache(name, _CONFIG, revision=revision)
+        return Path(hf_hub_download(name, _CONFIG, revision=revision))
     except HFValidationError as error:
         raise SpecError(
             f"model.name: {name!r} is neither 'lab', nor a folder here, nor a hub id."
         ) from error
-    if not isinstance(found, str):
+    except LocalEntryNotFoundError as error:
         raise PrerequisiteError(
-            f"model.name: {name} is no folder here and not in the local Hugging Face cache; fetch "
-            f"it first with `hf download {name}`, or name a folder."
-        )
-    return Path(found)
+            f"model.name: {name} is no folder here and not in the local Hugging Face cache, and "
+            f"the hub is not reached (offline, or HF_HUB_OFFLINE is set); fetch it with `hf "
+            f"download {name}` where there is a network, or name a folder."
+        ) from error
+    except GatedRepoError as error:
+        raise PrerequisiteError(
+            f"model.name: {name} is gated; accept its terms on its page, and log in with `hf auth "
+            "login` or set HF_TOKEN."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise PrerequisiteError(
+            f"model.name: there is no folder {name} here and no such model on the hub; check the "
+            "name, or log in if it is private (`hf auth login`, HF_TOKEN)."
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise PrerequisiteError(
+            f"model.name: the config of {name} could not be fetched from the hub ({reason})."
+        ) from error
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -16,7 +16,16 @@ from revive.runs.experts import EDITORS, refuse_on_experts
 from revive.runs.guard_options import GUARD_OPTIONS, GuardOptions
 from revive.runs.model_config import LAB
 from revive.runs.probe_options import PROBE_OPTIONS
-from revive.runs.schema import EditorSpec, GuardSpec, ModelSpec, MomentsSpec, ProbeSpec, RunSpec
+from revive.runs.schema import (
+    EditorSpec,
+    GuardSpec,
+    ModelSpec,
+    MomentsSpec,
+    ProbeSpec,
+    RunSpec,
+    SinkSpec,
+)
+from revive.runs.sink_options import SINK_OPTIONS
 from revive.tasks.collect import locate
 from revive.tasks.suites import split
 
@@ -51,6 +60,7 @@ def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
             "editor": editor,
             "guard": _guard(spec.guard),
             "probes": [_probe(probe) for probe in spec.probes],
+            "sinks": [_sink(sink) for sink in spec.sinks],
             "moments": _moments(spec),
         }
     )
@@ -132,6 +142,21 @@ def probe_settings(probe: ProbeSpec, source: str = "spec", where: str = "probes"
         raise complaint(error, model, source, where) from error
 
 
+def sink_settings(sink: SinkSpec, source: str = "spec", where: str = "sinks") -> dict[str, Any]:
+    """A sink's settings with their defaults, as keywords of its constructor.
+
+    Raises:
+        SpecError: A setting is unknown or malformed.
+    """
+    model = SINK_OPTIONS.get(sink.name)
+    if model is None:
+        return sink.settings()
+    try:
+        return model.model_validate(sink.model_extra or {}).model_dump()
+    except ValidationError as error:
+        raise complaint(error, model, source, where) from error
+
+
 def _model(model: ModelSpec) -> ModelSpec:
     if model.name == LAB or not Path(model.name).is_dir():
         return model
@@ -182,6 +207,13 @@ def _located(settings: dict[str, Any]) -> dict[str, Any]:
     except SpecError as error:
         raise SpecError(f"probes.tasks: {error}") from error
     return found
+
+
+def _sink(sink: SinkSpec) -> SinkSpec:
+    settings = sink_settings(sink)
+    if sink.name == "tensorboard" and settings["folder"] is not None:
+        settings["folder"] = _absolute(settings["folder"])
+    return SinkSpec(name=sink.name, **settings)
 
 
 def _moments(spec: RunSpec) -> MomentsSpec:

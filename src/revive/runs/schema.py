@@ -204,6 +204,14 @@ class ProbeSpec(_Named):
     every: _Count = 1
 
 
+class SinkSpec(_Named):
+    """Where else the journal goes; a sink's settings stand beside its name.
+
+    Attributes:
+        name: A sink.
+    """
+
+
 class CheckpointSpec(_Part):
     """When the state is saved as a whole; every batch is recorded in any case.
 
@@ -291,6 +299,7 @@ class RunSpec(_Part):
         probes: What is measured.
         checkpoint: When the state is saved.
         alarm: When to warn of a collapse, or to stop; None watches nothing.
+        sinks: Where else the journal goes; they change nothing of a run.
         moments: Text for key second moments.
         seed: Of everything that draws and has no seed of its own.
         threads: CPU threads; None leaves it to torch. Part of what makes runs bit-identical.
@@ -307,6 +316,7 @@ class RunSpec(_Part):
     )
     checkpoint: CheckpointSpec = CheckpointSpec()
     alarm: AlarmSpec | None = None
+    sinks: list[SinkSpec] = Field(default_factory=list[SinkSpec])
     moments: MomentsSpec = MomentsSpec()
     seed: int = 0
     threads: _Count | None = None

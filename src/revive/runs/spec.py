@@ -17,6 +17,7 @@ from revive.runs.resolve import (
     guard_settings,
     probe_settings,
     resolve,
+    sink_settings,
 )
 from revive.runs.schema import (
     CheckpointSpec,
@@ -27,6 +28,7 @@ from revive.runs.schema import (
     MomentsSpec,
     ProbeSpec,
     RunSpec,
+    SinkSpec,
 )
 from revive.runs.yaml_text import format_yaml, parse_yaml
 
@@ -40,15 +42,19 @@ __all__ = [
     "MomentsSpec",
     "ProbeSpec",
     "RunSpec",
+    "SinkSpec",
     "dump_spec",
     "editor_options",
     "estimate",
     "guard_settings",
     "load_spec",
+    "named_sinks",
     "parse_spec",
     "probe_settings",
     "read_model_config",
     "resolve",
+    "sink_settings",
+    "with_sinks",
 ]
 
 
@@ -107,7 +113,29 @@ def parse_spec(data: Mapping[str, object], source: str = "spec") -> RunSpec:
     for number, probe in enumerate(spec.probes):
         _known(source, f"probes.{number}.name", "probes", probe.name)
         probe_settings(probe, source, f"probes.{number}")
+    for number, sink in enumerate(spec.sinks):
+        _known(source, f"sinks.{number}.name", "sinks", sink.name)
+        sink_settings(sink, source, f"sinks.{number}")
     return spec
+
+
+def named_sinks(names: Sequence[str], source: str = "--sink") -> list[SinkSpec]:
+    """Sinks by name, with their default settings.
+
+    Raises:
+        SpecError: There is no such sink.
+    """
+    for name in names:
+        _known(source, "sinks", "sinks", name)
+    return [SinkSpec(name=name) for name in dict.fromkeys(names)]
+
+
+def with_sinks(spec: RunSpec, more: Sequence[SinkSpec]) -> RunSpec:
+    """The spec with some more sinks; one that it has already stays as it is."""
+    known = {sink.name for sink in spec.sinks}
+    return spec.model_copy(
+        update={"sinks": [*spec.sinks, *(sink for sink in more if sink.name not in known)]}
+    )
 
 
 def dump_spec(spec: RunSpec) -> str:

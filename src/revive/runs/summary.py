@@ -86,11 +86,18 @@ def removed(events: Sequence[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def standing(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Events that were not undone by a later rollback."""
+    """Events that were not undone by a later rollback.
+
+    What was measured at the step at which an edit was taken out counts as undone too: without that
+    edit the model is another one.
+    """
     kept: list[Mapping[str, Any]] = []
     for event in events:
         if event["event"] == "rollback":
             # An edit's removal falls with its batch, not with the step it was asked at.
             kept = [e for e in kept if e.get("batch", e["step"]) <= event["step"]]
+            if event.get("edit"):
+                at = ("measure", event["step"])
+                kept = [e for e in kept if (e["event"], e["step"]) != at]
         kept.append(event)
     return kept

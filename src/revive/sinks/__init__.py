@@ -1,0 +1,1 @@
+"""Where a run's journal goes besides the disk: TensorBoard, Weights & Biases, Trackio."""
