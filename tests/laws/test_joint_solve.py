@@ -52,17 +52,17 @@ def test_it_is_the_dense_solve_of_the_stacked_matrix(seed, history):
 
 def test_it_is_the_minimiser_and_separate_solves_are_not():
     keys, equations, squares, residual = problem()
-    updates = {n: u.dense().requires_grad_() for n, u in joint_update(equations, keys, residual).items()}
+    updates = {
+        n: u.dense().requires_grad_() for n, u in joint_update(equations, keys, residual).items()
+    }
     best = objective(updates, keys, squares, residual)
     gradients = torch.autograd.grad(best, list(updates.values()))
     assert max(float(g.abs().max()) for g in gradients) < 1e-10
     # Negative control: every expert by itself would write the whole residual.
-    alone = {
-        n: equations[n].solve_update(keys[n], residual).dense().requires_grad_() for n in keys
-    }
+    alone = {n: equations[n].solve_update(keys[n], residual).dense().requires_grad_() for n in keys}
     worse = objective(alone, keys, squares, residual)
     gradients = torch.autograd.grad(worse, list(alone.values()))
-    assert float(worse) > 1.05 * float(best)
+    assert float(worse.detach()) > 1.05 * float(best.detach())
     assert max(float(g.abs().max()) for g in gradients) > 0.1
 
 
@@ -91,5 +91,5 @@ def test_nan_is_refused():
     with pytest.raises(NumericalError, match="residual"):
         joint_update(equations, keys, residual)
     keys["b"][0, 1] = float("inf")
-    with pytest.raises(NumericalError, match="keys|columns"):
+    with pytest.raises(NumericalError, match=r"columns of a batch"):
         joint_update(equations, keys, residual.nan_to_num())

@@ -37,9 +37,7 @@ def test_every_expert_is_protected(name):
     for key in before:
         assert outside(guard.basis(key), after[key] - before[key]) < 1e-4, key
     disturb(model)  # the control: unguarded
-    assert all(
-        outside(guard.basis(k), w - after[k]) > 1e-2 for k, w in weights(model).items()
-    )
+    assert all(outside(guard.basis(k), w - after[k]) > 1e-2 for k, w in weights(model).items())
 
 
 def test_every_optimizer_step_is_filtered():

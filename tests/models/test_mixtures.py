@@ -1,4 +1,4 @@
-"""Mixtures of experts: sites, weighted keys, moments and the ledger, in every family that has them."""
+"""Mixtures of experts: sites, weighted keys, moments and the ledger, in every such family."""
 
 import pytest
 import torch
@@ -70,7 +70,10 @@ def test_writing_one_expert_leaves_the_others(name):
     for n, p in model.named_parameters():
         if n != site.parameter:
             assert torch.equal(p, before[n])
-    changed = [not torch.equal(a, b) for a, b in zip(p_of(model, site), before[site.parameter])]
+    changed = [
+        not torch.equal(a, b)
+        for a, b in zip(p_of(model, site), before[site.parameter], strict=True)
+    ]
     assert changed == [False, True, False, False]
 
 
@@ -132,7 +135,10 @@ def test_the_sweeps_keys_are_the_average_of_whole_sparse_keys(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_moments_are_over_all_tokens_routed_or_not(name):
     model, tokenizer = tiny_model(name), byte_tokenizer()
-    runner, sites = BlockRunner(model, family_of(model)), family_of(model).sites(model, layers=[0, 1])
+    runner, sites = (
+        BlockRunner(model, family_of(model)),
+        family_of(model).sites(model, layers=[0, 1]),
+    )
     moments = collect_moments(runner, tokenizer, sites, TEXTS, tokens_per_batch=40)
     count = sum(len(tokenizer(t)["input_ids"]) for t in TEXTS)
     for site in (s for s in sites if s.expert is not None):
@@ -184,9 +190,10 @@ def test_a_trial_that_is_undone_leaves_no_trace_in_the_state():
     with ledger.transaction():
         ledger.commit(key, update(0))
         with ledger.pristine():
-            assert torch.equal(model.get_parameter(ledger.sites[key].parameter), before[
-                ledger.sites[key].parameter
-            ])
+            assert torch.equal(
+                model.get_parameter(ledger.sites[key].parameter),
+                before[ledger.sites[key].parameter],
+            )
         ledger.rewind()
     assert ledger.state_dict() == {}
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())

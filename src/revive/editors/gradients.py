@@ -65,8 +65,7 @@ def _gradients(
         return hook
 
     handles = [
-        runner.model.get_submodule(s.module).register_forward_hook(recorder(s.key))
-        for s in sites
+        runner.model.get_submodule(s.module).register_forward_hook(recorder(s.key)) for s in sites
     ]
     try:
         with torch.enable_grad():

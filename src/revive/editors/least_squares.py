@@ -30,6 +30,7 @@ from revive.linalg.joint import joint_update
 from revive.linalg.lowrank import LowRank
 from revive.linalg.solve import NormalEquations
 from revive.models.site import Site, by_layer
+
 LeastSquaresOptionsT = TypeVar("LeastSquaresOptionsT", bound=TargetOptions)
 MemitOptionsT = TypeVar("MemitOptionsT", bound=MemitOptions)
 

@@ -107,9 +107,7 @@ def _recorded(
 
         return hook
 
-    handles = [
-        model.get_submodule(s.module).register_forward_hook(recorder(s.key)) for s in sites
-    ]
+    handles = [model.get_submodule(s.module).register_forward_hook(recorder(s.key)) for s in sites]
     try:
         yield inputs, outputs
     finally:

@@ -192,7 +192,9 @@ class Attachment:
         self._restore()
 
     def _parameters(self) -> list[tuple[str, Tensor]]:
-        return [(key, _matrix(parameter, index)) for key, (parameter, index) in self._owners.items()]
+        return [
+            (key, _matrix(parameter, index)) for key, (parameter, index) in self._owners.items()
+        ]
 
     def _current(self, key: str) -> Tensor:
         return self._guard.canonical(key, self._master[key])

@@ -104,9 +104,7 @@ def _mixture(config: Mapping[str, object], model_type: str, blocks: int) -> dict
         "chosen": _number(config, "num_experts_per_tok") or 2,
         "expert_inner": _number(config, "moe_intermediate_size", "intermediate_size"),
         "shared_inner": _number(config, "shared_expert_intermediate_size"),
-        "sparse": frozenset(
-            i for i in range(blocks) if i not in listed and (i + 1) % every == 0
-        ),
+        "sparse": frozenset(i for i in range(blocks) if i not in listed and (i + 1) % every == 0),
     }
 
 

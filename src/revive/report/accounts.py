@@ -60,7 +60,9 @@ def site_accounts(events: Iterable[Event]) -> tuple[SiteAccount, ...]:
             continue
         for site, row in cast("dict[str, object]", sites).items():
             if isinstance(row, dict):
-                rows.setdefault(_EXPERT.sub("[...]", site), []).append(cast("dict[str, object]", row))
+                rows.setdefault(_EXPERT.sub("[...]", site), []).append(
+                    cast("dict[str, object]", row)
+                )
     return tuple(_account(site, batches) for site, batches in rows.items())
 
 

@@ -97,9 +97,7 @@ def build(
     chosen_guard = make_guard(spec.guard) if guard is None else guard
     if any(site.expert is not None for site in sites):
         # A spec of a known family was refused already; here are other packages' and Python's.
-        refuse_on_experts(
-            spec.editor.name, able=editor_class.edits_experts, mode=chosen_guard.mode
-        )
+        refuse_on_experts(spec.editor.name, able=editor_class.edits_experts, mode=chosen_guard.mode)
     ledger = Ledger(loaded.model, sites)
     runner = BlockRunner(loaded.model, family, spec.model.precision)
     contexts: tuple[str, ...] = ()
