@@ -62,7 +62,7 @@ def test_it_is_the_minimiser_and_separate_solves_are_not():
     alone = {n: equations[n].solve_update(keys[n], residual).dense().requires_grad_() for n in keys}
     worse = objective(alone, keys, squares, residual)
     gradients = torch.autograd.grad(worse, list(alone.values()))
-    assert float(worse) > 1.05 * float(best)
+    assert float(worse.detach()) > 1.05 * float(best.detach())
     assert max(float(g.abs().max()) for g in gradients) > 0.1
 
 
@@ -91,5 +91,5 @@ def test_nan_is_refused():
     with pytest.raises(NumericalError, match="residual"):
         joint_update(equations, keys, residual)
     keys["b"][0, 1] = float("inf")
-    with pytest.raises(NumericalError, match="keys|columns"):
+    with pytest.raises(NumericalError, match=r"columns of a batch"):
         joint_update(equations, keys, residual.nan_to_num())

@@ -11,6 +11,8 @@ Differs from the paper:
 - The residual at layer i is what is still missing, divided by the layers left, as in the authors'
   code; the paper's text spreads one residual computed at the start.
 - Contexts are seeded (`contexts.py`).
+- Layers that are a mixture of experts are solved for all their routed experts at once, which the
+  paper does not treat; see `least_squares.py`.
 - With `solve: constrained` the least squares are solved under the guard's constraint, and the
   target is optimised inside the complement of the last site's U_k. This is ours.
 """

@@ -1,9 +1,9 @@
 """A LoRA adapter in PEFT's form: W + B A with scale 1, loaded by `peft` like any other.
 
-Written by hand so that exporting does not need `peft`. Experts of a mixture are one parameter, which
-`peft` adapts by `target_parameters`: all of them at the rank of the one that needs most. An ordinary
-projection of such a model is named there too: as a target module, `peft` would take its name for
-that of the experts in older checkpoints.
+Written by hand so that exporting does not need `peft`. Experts of a mixture are one parameter,
+which `peft` adapts by `target_parameters`: all of them at the rank of the one that needs most. An
+ordinary projection of such a model is named there too: as a target module, `peft` would take its
+name for that of the experts in older checkpoints.
 """
 
 import json

@@ -8,7 +8,7 @@ model's own business, so that no family needs a hand-written forward.
 import inspect
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -51,6 +51,16 @@ class _PassThrough(nn.Module):
         """Return the hidden states unchanged."""
         hidden = args[0] if args else kwargs["hidden_states"]
         return (hidden, None) if self._in_tuple else hidden
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a site's module: what it received, what it put out, and of how many rows."""
+
+    module: nn.Module
+    args: tuple[Tensor, ...]
+    output: Tensor
+    rows: int
 
 
 class BlockRunner:
@@ -175,22 +185,11 @@ class BlockRunner:
     ) -> Generator[dict[str, Tensor], None, None]:
         seen: dict[str, Tensor] = {}
 
-        def recorder(key: str, rows: list[int]) -> Any:
-            def hook(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-                seen[key] = by_row(chosen(args, output), rows[0])
+        def see(site: Site, call: _Call) -> None:
+            seen[site.key] = by_row(chosen(call.args, call.output), call.rows)
 
-            return hook
-
-        with self._rows_of_a_call() as rows:
-            handles = [
-                self.model.get_submodule(s.module).register_forward_hook(recorder(s.key, rows))
-                for s in sites
-            ]
-            try:
-                yield seen
-            finally:
-                for handle in handles:
-                    handle.remove()
+        with self._seeing(sites, see):
+            yield seen
 
     @contextmanager
     def routed_inputs_of(
@@ -203,47 +202,52 @@ class BlockRunner:
             at: `[rows]`, the one position of each row that is recorded; None for all.
         """
         seen: dict[str, Routed] = {}
-        layout = self.family.experts
 
-        def recorder(site: Site, rows: list[int]) -> Any:
-            def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-                assert layout is not None and site.expert is not None, "an expert's site"
-                if at is None:
-                    seen[site.key] = routed_keys(layout, module, args, site.expert, rows[0])
-                    return
-                length = len(args[0]) // rows[0]
-                chosen = torch.arange(rows[0], device=at.device) * length + at
-                picked = tuple(x[chosen] for x in args)
-                found = routed_keys(layout, module, picked, site.expert, rows[0])
-                seen[site.key] = replace(found, positions=at[found.rows])
+        def see(site: Site, call: _Call) -> None:
+            layout, expert, args, rows = self.family.experts, site.expert, call.args, call.rows
+            assert layout is not None, "a family with mixtures"
+            assert expert is not None, "an expert's site"
+            if at is None:
+                seen[site.key] = routed_keys(layout, call.module, args, expert, rows)
+                return
+            chosen = torch.arange(rows, device=at.device) * (len(args[0]) // rows) + at
+            picked = tuple(x[chosen] for x in args)
+            found = routed_keys(layout, call.module, picked, expert, rows)
+            seen[site.key] = replace(found, positions=at[found.rows])
+
+        with self._seeing(sites, see):
+            yield seen
+
+    @contextmanager
+    def _seeing(
+        self, sites: Sequence[Site], see: Callable[[Site, "_Call"], None]
+    ) -> Generator[None, None, None]:
+        """Show every call of sites' modules."""
+        rows = 0
+
+        def count(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            nonlocal rows
+            given = (*args[:1], kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
+            rows = next(len(x) for x in given if x is not None)
+
+        def hook_of(site: Site) -> Any:
+            def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+                see(site, _Call(module, args, output, rows))
 
             return hook
 
-        with self._rows_of_a_call() as rows:
-            handles = [
-                self.model.get_submodule(s.module).register_forward_pre_hook(recorder(s, rows))
+        handles = [
+            self._base.register_forward_pre_hook(count, with_kwargs=True),
+            *(
+                self.model.get_submodule(s.module).register_forward_hook(hook_of(s))
                 for s in sites
-            ]
-            try:
-                yield seen
-            finally:
-                for handle in handles:
-                    handle.remove()
-
-    @contextmanager
-    def _rows_of_a_call(self) -> Generator[list[int], None, None]:
-        """A list whose only entry is the number of rows of the call that runs."""
-        rows = [0]
-
-        def count(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            given = (*args[:1], kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
-            rows[0] = next(len(x) for x in given if x is not None)
-
-        handle = self._base.register_forward_pre_hook(count, with_kwargs=True)
+            ),
+        ]
         try:
-            yield rows
+            yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def _call_base(
         self, hidden: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None

@@ -23,10 +23,10 @@ from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
 from revive.models.runner import BlockRunner, positions_of
 from revive.models.site import Site, by_layer
+from revive.runs.orientation import TEXT, ids_of, orientation_error
 
 Verdict = Literal["ok", "warning", "failed"]
 
-TEXT = "The lighthouse keeper wrote a letter to Zoe"
 EDIT = Edit(id="doctor", prompt="The letter is for Zoe", subject="Zoe", target_new="Rome")
 
 # What slices of a forward may differ from the whole: a few roundings of the dtype.
@@ -97,54 +97,12 @@ def _named(block: tuple[Site, ...]) -> str:
 
 
 def _orientation(loaded: LoadedModel, sites: tuple[Site, ...]) -> Finding:
-    """The projections' own answer to random inputs against W x + b, or the experts' sum of W k."""
-    model = loaded.model
-    worst = 0.0
-    for site in (s for s in sites if s.expert is None):
-        module = model.get_submodule(site.module)
-        x = torch.randn(4, site.shape[1], generator=torch.Generator().manual_seed(0))
-        parameter = model.get_parameter(site.parameter)
-        x = x.to(parameter)
-        with torch.no_grad():
-            answer: Tensor = module(x).double()
-        own = x.double() @ read_weight(model, site).double().T
-        bias: Tensor | None = getattr(module, "bias", None)
-        own = own if bias is None else own + bias.detach().double()
-        worst = max(worst, float((answer - own).norm() / own.norm()))
-    mixtures = [block for block in by_layer(sites) if block[0].expert is not None]
-    for block in mixtures:
-        worst = max(worst, _mixture_error(loaded, block))
-    verdict: Verdict = "ok" if worst < 0.05 else "failed"
+    error = orientation_error(loaded, sites)
+    verdict: Verdict = "ok" if error < 0.05 else "failed"
     what = "W x + b reproduces every module"
-    if mixtures:
+    if any(site.expert is not None for site in sites):
         what = "W k, summed over the experts a token is sent to, reproduces every module"
-    return Finding("orientation", verdict, f"{what} to {worst:.1e}")
-
-
-def _mixture_error(loaded: LoadedModel, block: tuple[Site, ...]) -> float:
-    """What an experts' module gives on a text against the weighted keys that editors would see."""
-    model = loaded.model
-    answers: list[Tensor] = []
-
-    def hook(_module: Any, _args: Any, output: Tensor) -> None:
-        answers.append(output.double())
-
-    runner = BlockRunner(model, loaded.family)
-    ids = _ids(loaded, TEXT)
-    handle = model.get_submodule(block[0].module).register_forward_hook(hook)
-    try:
-        with torch.no_grad(), runner.routed_inputs_of(block) as seen:
-            runner.embed_through(ids, torch.ones_like(ids), block[0].layer)
-    finally:
-        handle.remove()
-    answer = answers[0].reshape(ids.shape[1], -1)
-    own = torch.zeros_like(answer)
-    for site in block:
-        found = seen[site.key]
-        if len(found.rows):
-            part = found.keys.double() @ read_weight(model, site).double().T
-            own.index_add_(0, found.positions, part)
-    return float((answer - own).norm() / own.norm())
+    return Finding("orientation", verdict, f"{what} to {error:.1e}")
 
 
 def _tokenizer(tokenizer: Any) -> Finding:
@@ -165,7 +123,7 @@ def _slices(loaded: LoadedModel) -> Finding:
     """Blocks run one after another against the whole model: what target solving relies on."""
     model, family = loaded.model, loaded.family
     runner = BlockRunner(model, family)
-    ids = _ids(loaded, TEXT)
+    ids = ids_of(loaded, TEXT)
     mask = torch.ones_like(ids)
     with torch.no_grad():
         whole: Tensor = model(input_ids=ids, attention_mask=mask).logits
@@ -239,8 +197,3 @@ def _leak(model: Any, sites: tuple[Site, ...]) -> Finding:
     if written.leak > _LEAK:
         return Finding("dtype leak", "warning", f"{text}; load the model in float32 to edit it")
     return Finding("dtype leak", "ok", text)
-
-
-def _ids(loaded: LoadedModel, text: str) -> Tensor:
-    device = next(loaded.model.parameters()).device
-    return torch.tensor([loaded.tokenizer(text)["input_ids"]], device=device)
