@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -62,6 +63,16 @@ def test_a_scaled_head_that_the_family_does_not_know_is_found():
     assert found["slices"] == "failed"
     assert found["target loss"] == "failed"
     assert found["orientation"] == "ok"
+
+
+@pytest.mark.parametrize("name", ["gemma2", "olmo2", "glm4", "granite"])
+def test_a_norm_or_scale_that_the_family_does_not_know_is_found(name):
+    """A family that takes the MLP's output for what the stream receives would edit past it."""
+    subject = loaded(name)
+    forgot = replace(subject.family, entry=None)
+    found = verdicts(examine(replace(subject, family=forgot), [0, 1]))
+    assert found["residual"] == "failed"
+    assert found["orientation"] == found["slices"] == found["target loss"] == "ok"
 
 
 def test_bos_twice_is_found():

@@ -86,10 +86,14 @@ def _llama_like(config_class, model_class, inner=48, **more):
 
 
 def _uneven_norms(model):
-    """Norms that do something: their weights are ones, or zeros, in a new model."""
+    """Norms that do something: their weights are ones, or zeros, in a new model.
+
+    Those after the MLP let enough through for one block to decide what comes next.
+    """
     for name, parameter in model.named_parameters():
         if "norm" in name:
-            parameter.data += torch.rand(parameter.shape) - 0.5
+            wide = 6.0 if "post_feedforward" in name or "post_mlp" in name else 1.0
+            parameter.data += wide * torch.rand(parameter.shape) - 0.5
     return model
 
 

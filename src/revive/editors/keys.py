@@ -106,9 +106,8 @@ class KeySweep:
     def outputs(self, layer: int) -> Tensor:
         """Output of block `layer` on the plain prompts as the weights stand, `[d, n]`."""
         n = self._count
-        out = self._runner.run(
-            self._hidden[:n], self._layer, layer + 1, self._mask[:n], self._positions[:n]
-        )
+        hidden, mask, positions = self._hidden[:n], self._mask[:n], self._positions[:n]
+        out = self._runner.run(hidden, self._layer, layer + 1, mask, positions, normed=False)
         at = out[torch.arange(n, device=out.device), self._lookup[:n]]
         return at.T.to(self._dtype(at))
 

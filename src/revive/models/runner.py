@@ -133,6 +133,8 @@ class BlockRunner:
         mask: Tensor,
         positions: Tensor,
         prefix: PrefixCache | None = None,
+        *,
+        normed: bool = True,
     ) -> Tensor:
         """Run blocks `start .. stop - 1` on hidden states.
 
@@ -143,6 +145,7 @@ class BlockRunner:
             mask: `[rows, length]`, 1 for real positions.
             positions: `[rows, length]` position ids.
             prefix: Keys and values that stand before these positions.
+            normed: Apply the final norm after the last block; else return what that puts out.
 
         Returns:
             `[rows, length, d]`.
@@ -158,7 +161,7 @@ class BlockRunner:
             self._only(start, stop),
             self._feed(min(start, self.depth - 1), hidden),
         ):
-            if stop < self.depth:
+            if stop < self.depth or not normed:
                 with self._hook_output(stop - 1) as seen:
                     self._call_base(hidden, full_mask, positions, cache)
                 return seen[0]
@@ -176,7 +179,8 @@ class BlockRunner:
     @contextmanager
     def outputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
         """Record what each site's projection puts out, `[rows, length, d_out]`, by key."""
-        with self._recorded(sites, lambda _args, output: output) as seen:
+        # A copy: some models (Falcon) add to it in place.
+        with self._recorded(sites, lambda _args, output: output.clone()) as seen:
             yield seen
 
     @contextmanager

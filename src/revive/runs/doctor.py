@@ -31,6 +31,8 @@ EDIT = Edit(id="doctor", prompt="The letter is for Zoe", subject="Zoe", target_n
 
 # What slices of a forward may differ from the whole: a few roundings of the dtype.
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
+# Relative error of one product, in the coarsest dtype.
+_ROUNDING = 0.05
 # Share of an update's energy that rounding may carry into the protected directions.
 _LEAK = 0.01
 _RESIDUAL = 1e-6
@@ -73,6 +75,7 @@ def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
         ("orientation", lambda: _orientation(loaded, sites)),
         ("tokenizer", lambda: _tokenizer(loaded.tokenizer)),
         ("slices", lambda: _slices(loaded)),
+        ("residual", lambda: _residual(loaded, sites)),
         ("target loss", lambda: _target_loss(loaded, sites[-1])),
         *((f"spectrum, block {b[0].layer}", _spectrum_of(model, b)) for b in blocks),
         ("dtype leak", lambda: _leak(model, sites)),
@@ -98,7 +101,7 @@ def _named(block: tuple[Site, ...]) -> str:
 
 def _orientation(loaded: LoadedModel, sites: tuple[Site, ...]) -> Finding:
     error = orientation_error(loaded, sites)
-    verdict: Verdict = "ok" if error < 0.05 else "failed"
+    verdict: Verdict = "ok" if error < _ROUNDING else "failed"
     what = "W x + b reproduces every module"
     if any(site.expert is not None for site in sites):
         what = "W k, summed over the experts a token is sent to, reproduces every module"
@@ -133,6 +136,38 @@ def _slices(loaded: LoadedModel) -> Finding:
     error = float((whole.double() - parts.double()).abs().max())
     verdict: Verdict = "ok" if error <= _TOLERANCE.get(whole.dtype, 1e-3) else "failed"
     return Finding("slices", verdict, f"blocks in slices give the model's logits to {error:.1e}")
+
+
+def _residual(loaded: LoadedModel, sites: tuple[Site, ...]) -> Finding:
+    """What a block puts out more when its projection's output is turned, against the family."""
+    model, family = loaded.model, loaded.family
+    runner = BlockRunner(model, family)
+    ids = _ids(loaded, TEXT)
+    mask = torch.ones_like(ids)
+
+    def outputs(site: Site, turn: int) -> tuple[Tensor, Tensor]:
+        def turned(_module: Any, _args: Any, output: Tensor) -> Tensor:
+            return output.roll(turn, -1)
+
+        handle = model.get_submodule(site.module).register_forward_hook(turned)
+        try:
+            with torch.no_grad(), runner.outputs_of([site]) as seen:
+                block = runner.embed_through(ids, mask, site.layer).hidden
+        finally:
+            handle.remove()
+        entry, y = family.entry_of(model, site.layer), seen[site.key]
+        with torch.no_grad():
+            return block.double(), (y if entry is None else entry.written(y)).double()
+
+    worst = 0.0
+    for site in {s.module: s for s in sites}.values():
+        (block, written), (block_turned, written_turned) = outputs(site, 0), outputs(site, 1)
+        change = block_turned - block
+        error = change - (written_turned - written)
+        worst = max(worst, float(error.norm() / change.norm()))
+    verdict: Verdict = "ok" if worst < _ROUNDING else "failed"
+    told = f"blocks receive what the family says of their projections' outputs, to {worst:.1e}"
+    return Finding("residual", verdict, told)
 
 
 def _target_loss(loaded: LoadedModel, site: Site) -> Finding:
