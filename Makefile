@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint frontier clean
+.PHONY: demo test test-slow lint frontier bench clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,5 +34,9 @@ test-slow: $(BIN)/.installed-dev
 frontier: $(BIN)/.installed
 	$(BIN)/python recipes/frontier.py
 
+# Under 15 minutes on two quiet cores; another machine's load makes its numbers worthless.
+bench: $(BIN)/.installed
+	$(BIN)/python -m benchmarks
+
 clean:
-	rm -rf $(VENV) demo-run build dist
+	rm -rf $(VENV) demo-run bench-result build dist
