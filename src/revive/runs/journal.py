@@ -38,6 +38,9 @@ class Journal:
         self.path = path
         self.torn_bytes = torn
         self._events = list(events)
+        self._committed = 0
+        for event in self._events:
+            self._count(event)
 
     @classmethod
     def open(cls, path: Path) -> "Journal":
@@ -79,13 +82,7 @@ class Journal:
 
     def committed_step(self) -> int:
         """Number of the last batch that stands; 0 before the first."""
-        step = 0
-        for event in self._events:
-            if event["event"] == "batch":
-                step = event["step"]
-            elif event["event"] == "rollback":
-                step = min(step, event["step"])
-        return step
+        return self._committed
 
     def append(self, kind: Kind, step: int, **fields: Any) -> Event:
         """Write one event to the disk.
@@ -110,7 +107,15 @@ class Journal:
             raise ValueError(f"journal: batch {step} after {self.committed_step()}")
         self._write(line.encode("utf-8") + b"\n")
         self._events.append(read_back)
+        self._count(read_back)
         return read_back
+
+    def _count(self, event: Event) -> None:
+        """Keep the committed step: looked for anew, it would cost more with every batch."""
+        if event["event"] == "batch":
+            self._committed = event["step"]
+        elif event["event"] == "rollback":
+            self._committed = min(self._committed, event["step"])
 
     def _write(self, line: bytes) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
