@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint frontier gpu-study clean
+.PHONY: demo test test-slow lint frontier gpu-study bench clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,5 +39,9 @@ DATA ?= ../shared/data
 gpu-study: $(BIN)/.installed
 	$(BIN)/python recipes/gpu_study.py --data $(DATA) $(if $(MINUTES),--minutes $(MINUTES))
 
+# Under 15 minutes on two quiet cores; another machine's load makes its numbers worthless.
+bench: $(BIN)/.installed
+	$(BIN)/python -m benchmarks
+
 clean:
-	rm -rf $(VENV) demo-run build dist
+	rm -rf $(VENV) demo-run bench-result build dist

@@ -14,6 +14,8 @@ from revive.models.prefix import PrefixCache
 from revive.models.runner import BlockRunner
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+# At most three steps are computed for an edit that has stopped, of twenty or more.
+_LOOK_EVERY = 4
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ class TargetProblem:
         self._avoid = None if avoid is None or avoid.rank == 0 else avoid.u.to(self._z0)
 
     def solve(self) -> Targets:
-        """Run Adam until every edit has stopped."""
+        """Run Adam until every edit has stopped.
+
+        A stopped edit is frozen by a mask at once, and leaves the computation at the next look:
+        to look is to wait for the device, so on an accelerator it is not done at every step.
+        """
         s, z0 = self._settings, self._z0
         n, device = self._count, z0.device
         bound = s.clamp * self._length
@@ -102,40 +108,48 @@ class TargetProblem:
         evaluations = torch.zeros(n, dtype=torch.long, device=device)
         failed = torch.zeros(n, dtype=torch.bool, device=device)
         active = torch.arange(n, device=device)
+        live = torch.ones_like(failed)  # of the active
         rewrite, essence, base = self._rewrite, self._essence, None
+        look = s.look_every or (1 if device.type == "cpu" else _LOOK_EVERY)
         for step in range(s.steps):
             current = delta[active].clone().requires_grad_(True)
             value, base, done = self._loss(current, active, rewrite, essence, base)
-            evaluations[active] += 1
-            loss[active] = value.detach()
+            seen = value.detach()
+            evaluations[active] += live
+            loss[active] = torch.where(live, seen, loss[active])
             if step == 0:
-                first = value.detach().clone()
-            finite = value.detach().isfinite()
-            failed[active[~finite]] = True
-            going = finite & (value.detach() >= s.stop_loss) & ~done
-            if step == s.steps - 1 or not bool(going.any()):
+                first = seen.clone()
+            finite = seen.isfinite()
+            failed[active] |= live & ~finite
+            live = live & finite & (seen >= s.stop_loss) & ~done
+            if step == s.steps - 1:
                 break
-            (gradient,) = torch.autograd.grad(value[going].sum(), current)
-            gradient = gradient[going]
-            if not bool(going.all()):
-                kept = going.nonzero().squeeze(1)
-                renumber = torch.full((len(going),), -1, dtype=torch.long, device=device)
+            looking = (step + 1) % look == 0
+            count = int(live.sum()) if looking else len(live)
+            if count == 0:
+                break
+            asked = torch.where(live, value, torch.zeros_like(value))
+            (gradient,) = torch.autograd.grad(asked.sum(), current)
+            if count < len(live):
+                kept = live.nonzero().squeeze(1)
+                renumber = torch.full((len(live),), -1, dtype=torch.long, device=device)
                 renumber[kept] = torch.arange(len(kept), device=device)
                 rewrite = rewrite.select(kept, renumber)
                 essence = None if essence is None else essence.select(kept, renumber)
                 base = None if base is None else base[kept]
-                active = active[kept]
+                active, gradient, live = active[kept], gradient[kept], live[kept]
             usable = gradient.isfinite().all(dim=1)
-            failed[active[~usable]] = True
-            gradient = torch.where(usable[:, None], gradient, torch.zeros_like(gradient))
+            failed[active] |= live & ~usable
+            gradient = torch.where((live & usable)[:, None], gradient, torch.zeros_like(gradient))
             m = _BETA1 * moment1[active] + (1 - _BETA1) * gradient
             v = _BETA2 * moment2[active] + (1 - _BETA2) * gradient.square()
             moment1[active], moment2[active] = m, v
             unbiased = (v / (1 - _BETA2 ** (step + 1))).sqrt() + _EPSILON
             moved = delta[active] - s.lr * (m / (1 - _BETA1 ** (step + 1))) / unbiased
-            delta[active] = self._admissible(moved, bound[active])
-        delta[failed] = 0.0
-        loss[failed] = float("nan")
+            moved = self._admissible(moved, bound[active])
+            delta[active] = torch.where(live[:, None], moved, delta[active])
+        delta = torch.where(failed[:, None], torch.zeros_like(delta), delta)
+        loss = loss.masked_fill(failed, float("nan"))
         with torch.no_grad():
             shift = self._shift.at_site(delta, torch.arange(n, device=device))
             z = z0 + self._shift.at_block(self._y0, shift)
@@ -170,7 +184,7 @@ class TargetProblem:
         done = torch.zeros(len(active), dtype=torch.bool, device=log_p.device)
         if s.stop == "first-rank":
             missed = log_p.detach().argmax(dim=1) != rewrite.labels
-            done = torch.ones_like(done).index_fill(0, owner[missed], False)
+            done = torch.zeros_like(total).index_add(0, owner, missed.to(total.dtype)) == 0
         if essence is not None:
             log_q = self._log_probabilities(essence, shift)
             base = log_q.detach() if base is None else base

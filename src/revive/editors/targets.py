@@ -35,6 +35,9 @@ from revive.models.runner import BlockRunner
 
 __all__ = ["TargetSettings", "Targets", "solve_targets"]
 
+# Measured on a CPU, 768 by 3,072: a product of 256 rows has 90 % of the rate of one of 2,048.
+_FULL = 256
+
 
 def solve_targets(
     runner: BlockRunner,
@@ -56,12 +59,9 @@ def solve_targets(
     Returns:
         Targets in the order of `rows`.
     """
-    tokens = [sum(len(r.input_ids) for r in edit.rewrite) for edit in rows]
-    # Edits of like length share a chunk, so that little is padded.
-    order = sorted(range(len(rows)), key=lambda i: (_suffix_length(rows[i]), i))
     solved: list[tuple[list[int], Targets]] = []
     with frozen(runner.model), products(runner.precision):
-        for chunk in _chunks(order, tokens, settings.tokens_per_chunk):
+        for chunk in chunks(rows, settings.tokens_per_chunk):
             lengths = None if measured_by is None else measured_by[torch.tensor(chunk)]
             problem = TargetProblem(runner, [rows[i] for i in chunk], settings, avoid, lengths)
             solved.append((chunk, problem.solve()))
@@ -75,18 +75,36 @@ def solve_targets(
     return Targets(*(gather(n) for n in ("z", "z0", "loss", "first_loss", "evaluations", "failed")))
 
 
-def _suffix_length(rows: EditRows) -> int:
+def chunks(rows: Sequence[EditRows], limit: int, full: int = _FULL) -> Iterator[list[int]]:
+    """Indices of edits to be solved together, those of like length side by side.
+
+    Every step pads the suffixes of a chunk to the longest, so a chunk ends where a longer suffix
+    begins, unless it is still too small for products at full speed.
+
+    Args:
+        rows: One entry per edit.
+        limit: Most row tokens of a chunk.
+        full: Suffix tokens from which on a chunk may end.
+    """
+    order = sorted(range(len(rows)), key=lambda i: (_suffix(rows[i]), _tokens(rows[i]), i))
+    chunk: list[int] = []
+    used = running = longest = 0
+    for index in order:
+        suffix, tokens = _suffix(rows[index]), _tokens(rows[index])
+        if chunk and (used + tokens > limit or (suffix > longest and running >= full)):
+            yield chunk
+            chunk, used, running = [], 0, 0
+        chunk.append(index)
+        used += tokens
+        running += suffix * len(rows[index].rewrite)
+        longest = suffix
+    if chunk:
+        yield chunk
+
+
+def _suffix(rows: EditRows) -> int:
     return max(len(r.input_ids) - r.lookup for r in rows.rewrite)
 
 
-def _chunks(order: Sequence[int], tokens: Sequence[int], limit: int) -> Iterator[list[int]]:
-    chunk: list[int] = []
-    used = 0
-    for index in order:
-        if chunk and used + tokens[index] > limit:
-            yield chunk
-            chunk, used = [], 0
-        chunk.append(index)
-        used += tokens[index]
-    if chunk:
-        yield chunk
+def _tokens(rows: EditRows) -> int:
+    return sum(len(r.input_ids) for r in rows.rewrite)

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from revive.errors import NumericalError
 
+# Eight bands save 7/16 of the operations, of the half that symmetry could.
+_PANELS, _PANEL = 8, 128
+
 
 class SecondMoment:
     """Sum of k k^T over all keys seen, and their number. Uncentred, as in MEMIT."""
@@ -61,7 +64,9 @@ class SecondMoment:
         wide = keys.detach().to(self._sum.dtype)
         if wide.device != self._sum.device:
             self._sum = self._sum.to(wide.device)
-        self._sum.addmm_(wide.T, wide)
+        for rows in self._panels():
+            # Of a symmetric sum the blocks from the diagonal on; `_mirrored` fills in the others.
+            self._sum[rows, rows.start :].addmm_(wide[:, rows].T, wide[:, rows.start :])
         self._count += keys.shape[0] + zeros
 
     def merge(self, other: "SecondMoment") -> "SecondMoment":
@@ -69,7 +74,9 @@ class SecondMoment:
         if self.dim != other.dim:
             raise ValueError(f"Cannot merge moments of {self.dim} and {other.dim} dimensions.")
         merged = SecondMoment(self.dim, torch.promote_types(self._sum.dtype, other._sum.dtype))
-        merged._sum = self._sum.to(merged._sum.dtype) + other._sum.to(self._sum.device)
+        merged._sum = self._mirrored().to(merged._sum.dtype) + other._mirrored().to(
+            self._sum.device
+        )
         merged._count = self._count + other._count
         return merged
 
@@ -81,11 +88,11 @@ class SecondMoment:
         """
         if self._count == 0:
             raise ValueError("The second moment of no keys is undefined; call update() first.")
-        return self._sum / self._count
+        return self._mirrored() / self._count
 
     def state_dict(self) -> dict[str, Tensor]:
         """The sum and the count, as tensors."""
-        return {"sum": self._sum, "count": torch.tensor(self._count)}
+        return {"sum": self._mirrored(), "count": torch.tensor(self._count)}
 
     @staticmethod
     def from_state(state: Mapping[str, Tensor]) -> "SecondMoment":
@@ -95,3 +102,14 @@ class SecondMoment:
         moment._sum = total.clone()
         moment._count = int(state["count"])
         return moment
+
+    def _panels(self) -> list[slice]:
+        """Bands of rows, wide enough for products at full speed."""
+        width = max(_PANEL, -(-self.dim // _PANELS))
+        return [slice(i, min(i + width, self.dim)) for i in range(0, self.dim, width)]
+
+    def _mirrored(self) -> Tensor:
+        """The whole sum."""
+        for rows in self._panels():
+            self._sum[rows.stop :, rows] = self._sum[rows, rows.stop :].T
+        return self._sum

@@ -242,10 +242,7 @@ class BlockRunner:
 
         handles = [
             self._base.register_forward_pre_hook(count, with_kwargs=True),
-            *(
-                self.model.get_submodule(s.module).register_forward_hook(hook_of(s))
-                for s in sites
-            ),
+            *(self.model.get_submodule(s.module).register_forward_hook(hook_of(s)) for s in sites),
         ]
         try:
             yield

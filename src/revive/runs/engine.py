@@ -26,7 +26,9 @@ from revive.linalg.blocks import Blocks
 from revive.linalg.lowrank import LowRank
 from revive.models.ledger import Ledger
 
-_LEFT, _RIGHT, _STATE, _OWNER = "left|", "right|", "state|", "owner|"
+_LEFT, _RIGHT, _OWNER = "left|", "right|", "owner|"
+STATE = "state|"
+"""Begins the name of a stored tensor that advances the editor."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class BatchResult:
             if key in self.columns:
                 stored[_OWNER + key] = torch.tensor(self.columns[key], dtype=torch.int32)
         for key, value in self.outcome.increment.items():
-            stored[_STATE + key] = value
+            stored[STATE + key] = value
         return stored
 
 
@@ -173,7 +175,7 @@ class Engine:
     def advance(self, tensors: Mapping[str, Tensor]) -> None:
         """Move the editor's state past a stored batch; weights stay as they are."""
         self.editor.advance(
-            {n.removeprefix(_STATE): t for n, t in tensors.items() if n.startswith(_STATE)}
+            {n.removeprefix(STATE): t for n, t in tensors.items() if n.startswith(STATE)}
         )
 
     def _again(self, whole: Applied) -> Applied:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from revive.linalg.lowrank import LowRank
 from revive.models.ledger import Ledger
-from revive.runs.engine import Engine, stored_columns, stored_updates
+from revive.runs.engine import STATE, Engine, stored_columns, stored_updates
 from revive.runs.journal import Journal
 from revive.runs.store import RunFolder
 from revive.runs.summary import standing
@@ -19,7 +19,7 @@ def restore(folder: RunFolder, journal: Journal, engine: Engine) -> int:
     """
     step = restore_ledger(folder, journal, engine.ledger)
     for number in range(1, step + 1):
-        engine.advance(folder.load_update(number))
+        engine.advance(folder.load_update(number, STATE))
     return step
 
 

@@ -164,13 +164,13 @@ class RunFolder:
         """
         save_tensors(_numbered(self._updates, step), tensors)
 
-    def load_update(self, step: int) -> "dict[str, Tensor]":
-        """What a batch wrote.
+    def load_update(self, step: int, prefix: str = "") -> "dict[str, Tensor]":
+        """What a batch wrote; those tensors alone whose name begins with `prefix`.
 
         Raises:
             SpecError: The file is missing or damaged.
         """
-        return load_tensors(_numbered(self._updates, step))
+        return load_tensors(_numbered(self._updates, step), prefix)
 
     def save_checkpoint(self, step: int, tensors: "Mapping[str, Tensor]", *, keep: int = 2) -> None:
         """Store the state after a batch, then drop all but the newest and that of step 0.

@@ -30,18 +30,19 @@ def save_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
         save_file(stored, partial)
 
 
-def load_tensors(path: Path) -> "dict[str, Tensor]":
-    """Read named tensors, to the CPU.
+def load_tensors(path: Path, prefix: str = "") -> "dict[str, Tensor]":
+    """Read named tensors, to the CPU; those alone whose name begins with `prefix`.
 
     Raises:
         SpecError: The file is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        # Copies are aligned in memory, a mapped file is not: products may round differently.
-        return {name: tensor.clone() for name, tensor in load_file(path).items()}
+        with safe_open(path, framework="pt") as file:
+            wanted = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            # Copies are aligned in memory, a mapped file is not: products may round differently.
+            return {name: file.get_tensor(name).clone() for name in wanted}
     except (SafetensorError, OSError) as error:
         reason = "is missing" if not path.exists() else f"is damaged ({error})"
         raise SpecError(

@@ -1,0 +1,104 @@
+"""A model made ready: moments, contexts, editor, guard, and the batch of edits in tokens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from benchmarks.machine import timed
+from benchmarks.needs import Cost
+from benchmarks.shapes import Shape, edits_of, texts_of
+from revive.data.edits import Edit
+from revive.editors.base import EditContext
+from revive.editors.contexts import generate_contexts
+from revive.editors.memit import MemitSeq
+from revive.editors.moments import collect_moments
+from revive.editors.rows import EditRows, encode_edit
+from revive.guards.fitted import FittedGuard
+from revive.guards.revive import Revive
+from revive.linalg.moments import SecondMoment
+from revive.models.ledger import Ledger
+from revive.models.loading import LoadedModel
+from revive.models.precision import Precision
+from revive.models.runner import BlockRunner
+from revive.models.site import Site
+from revive.runs.engine import Engine
+
+ENERGY = 0.1
+
+
+@dataclass
+class Stage:
+    """Everything that is constant over a run, on one shape.
+
+    Attributes:
+        shape: What is timed.
+        loaded: The model.
+        runner: Runs its blocks.
+        sites: Edited sites.
+        ledger: Of them.
+        context: What the editor reads.
+        cost: What the model's parts cost.
+        edits: The batch.
+        rows: Its tokens.
+        texts: Passages for moments.
+        moments_seconds: Time of the pass that collected them.
+    """
+
+    shape: Shape
+    loaded: LoadedModel
+    runner: BlockRunner
+    sites: tuple[Site, ...]
+    ledger: Ledger
+    context: EditContext
+    cost: Cost
+    edits: tuple[Edit, ...]
+    rows: tuple[EditRows, ...]
+    texts: list[str]
+    moments_seconds: float
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.loaded.model.parameters()).device
+
+    def collect(self, texts: Sequence[str]) -> dict[str, SecondMoment]:
+        """Key second moments, in one pass."""
+        return collect_moments(self.runner, self.loaded.tokenizer, self.sites, texts)
+
+    def engine(self, guard: Revive) -> Engine:
+        """A fresh editor under a guard, on this ledger."""
+        editor = MemitSeq(self.shape.options)
+        editor.prepare(self.context)
+        originals = {s.parameter: self.ledger.original(s.parameter) for s in self.sites}
+        return Engine(self.context, self.ledger, editor, FittedGuard(guard, originals))
+
+    def moment(self, site: Site) -> Tensor:
+        """C of one site, fp64."""
+        return self.context.moments[site.parameter].value().double()
+
+
+def prepare(
+    shape: Shape, dtype: str, precision: Precision, device: torch.device, edits: int | None = None
+) -> Stage:
+    """Build the model and what a run computes once."""
+    loaded = shape.model(dtype, device)
+    options = shape.options
+    sites = loaded.family.sites(loaded.model, layers=options.layers)
+    runner = BlockRunner(loaded.model, loaded.family, precision)
+    contexts = generate_contexts(
+        loaded.model, loaded.tokenizer, count=options.contexts, length=options.context_length
+    )
+    texts = texts_of(shape, loaded)
+    moments, seconds = timed(
+        lambda: collect_moments(runner, loaded.tokenizer, sites, texts), device
+    )
+    ledger = Ledger(loaded.model, sites)
+    context = EditContext(runner, loaded.tokenizer, sites, contexts, moments, ledger)
+    batch = edits_of(shape, loaded, edits or shape.edits)
+    rows = tuple(encode_edit(loaded.tokenizer, e, contexts) for e in batch)
+    rate = "bfloat16" if precision == "fast" and device.type == "cuda" else dtype
+    cost = Cost.of(loaded.model, loaded.family, rate)
+    return Stage(shape, loaded, runner, sites, ledger, context, cost, batch, rows, texts, seconds)

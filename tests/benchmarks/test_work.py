@@ -1,0 +1,123 @@
+"""Floors rest on counted work: the formulas agree with what torch counts of what runs."""
+
+import pytest
+import torch
+from tiny import byte_tokenizer, tiny_model
+
+from benchmarks import needs
+from benchmarks.machine import Machine
+from benchmarks.row import Row
+from benchmarks.work import Work, cholesky, counted, eigh, lu, qr, svd, triangular
+from revive.editors.keys import KeySweep
+from revive.editors.moments import collect_moments
+from revive.editors.rows import EditRows
+from revive.editors.rows import Row as Text
+from revive.editors.targets import TargetSettings, solve_targets
+from revive.linalg.solve import NormalEquations
+from revive.models.family import family_of
+from revive.models.runner import BlockRunner
+
+LENGTH, LOOKUP = 14, 9
+SETTINGS = TargetSettings(
+    layer=0, steps=5, lr=0.05, weight_decay=0.3, kl_factor=0.0625, clamp=1.5, stop_loss=0.0
+)
+
+
+@pytest.fixture(scope="module")
+def gpt2():
+    model = tiny_model("gpt2", dtype=torch.float32)
+    model.config._attn_implementation = "eager"
+    return BlockRunner(model, family_of(model))
+
+
+def rows(count=3, length=LENGTH):
+    """Edits whose rows are all as long: nothing is padded."""
+    row = Text(tuple(range(3, 3 + length)), LOOKUP, (length - 2, length - 1), (5, 6))
+    essence = Text(row.input_ids[: LOOKUP + 1], LOOKUP)
+    return [EditRows((row, row), essence) for _ in range(count)]
+
+
+def cost(runner):
+    return needs.Cost.of(runner.model, runner.family, "float32")
+
+
+def test_the_target_solver_does_what_it_needs_where_nothing_is_padded(gpt2):
+    found = counted(lambda: solve_targets(gpt2, rows(), SETTINGS))
+    assert found == pytest.approx(needs.targets(cost(gpt2), rows(), 0, 5).total, rel=0.02)
+
+
+def test_padding_is_seen(gpt2):
+    """Negative control: rows of two lengths in one chunk do more than they need."""
+    mixed = [*rows(2), *rows(2, length=LENGTH + 8)]
+    needed = needs.targets(cost(gpt2), mixed, 0, 5).total
+    assert counted(lambda: solve_targets(gpt2, mixed, SETTINGS)) > 1.1 * needed
+
+
+def test_moments_do_what_they_need(gpt2):
+    sites = gpt2.family.sites(gpt2.model, layers=[0, 1])
+    texts = ["a passage of text ab"] * 4
+    found = counted(lambda: collect_moments(gpt2, byte_tokenizer(), sites, texts))
+    needed = needs.moments(cost(gpt2), sites, [len(texts[0])] * 4).total
+    whole_block = 2 * 48 * 32 * 4 * len(texts[0])
+    sums = 2 * 48**2 * 4 * len(texts[0])  # the half that symmetry would save, for two sites
+    assert needed <= found <= needed + whole_block + sums
+
+
+def test_a_sweep_does_little_more_than_it_needs(gpt2):
+    sites = gpt2.family.sites(gpt2.model, layers=[0, 1])
+
+    def sweep():
+        keys = KeySweep(gpt2, rows(), 0)
+        for site in sites:
+            keys.keys(site)
+            keys.outputs(1)
+
+    needed = needs.keys(cost(gpt2), rows(), sites).total
+    assert needed <= counted(sweep) <= 1.6 * needed
+
+
+def test_a_solve_does_what_it_needs(gpt2):
+    sites = gpt2.family.sites(gpt2.model, layers=[0])
+    c = torch.eye(48).double()
+    equations = NormalEquations(c, 1.0)
+    keys, residual = torch.randn(48, 7).double(), torch.randn(32, 7).double()
+    found = counted(lambda: equations.solve_update(keys, residual))
+    assert found == pytest.approx(needs.solve(sites, 7).total, rel=1e-6)
+
+
+def test_decompositions_are_counted():
+    a = torch.randn(20, 20).double()
+    spd, wide, b = (
+        a @ a.T + torch.eye(20),
+        torch.randn(20, 50).double(),
+        torch.randn(20, 3).double(),
+    )
+    factor = torch.linalg.cholesky(spd)
+    expected = {
+        lambda: torch.linalg.cholesky_ex(spd): cholesky(20),
+        lambda: torch.cholesky_solve(b, factor): 2 * triangular(20, 3),
+        lambda: torch.linalg.solve_triangular(factor, b, upper=False): triangular(20, 3),
+        lambda: torch.linalg.solve(spd, b): lu(20) + 2 * triangular(20, 3),
+        lambda: torch.linalg.eigh(spd): eigh(20),
+        lambda: torch.linalg.qr(wide.T): qr(50, 20),
+        lambda: torch.linalg.svd(wide, full_matrices=False): svd(20, 50),
+        lambda: torch.zeros(20, 20).addmm_(a.float(), a.float()): 2 * 20**3,
+        lambda: a.mv(b[:, 0]): 2 * 20**2,
+    }
+    for work, flops in expected.items():
+        assert counted(work) == pytest.approx(flops)
+
+
+def test_a_floor_is_the_larger_of_computing_and_moving():
+    machine = Machine({"float32": 100.0, "float64": 50.0}, bandwidth=10.0, launch=1e-6)
+    mixed = Work({"float32": 100.0}) + Work({"float64": 50.0}, 5.0)
+    assert mixed.floor(machine).seconds == 2.0
+    assert mixed.floor(machine).bound == "flops"
+    assert (mixed + Work(bytes=25.0)).floor(machine).bound == "bytes"
+    assert Work().floor(machine).bound == "launch"
+
+
+def test_times_of_unequal_results_are_refused():
+    Row("part", 1.0, Work({"float32": 1.0}), difference=1e-6, tolerance=1e-5)
+    with pytest.raises(AssertionError, match="differs from the plain reference"):
+        Row("part", 1.0, Work({"float32": 1.0}), difference=1e-4, tolerance=1e-5)

@@ -1,0 +1,78 @@
+"""How often solving targets waits for the device, and in what chunks it is done."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_targets import EDITS, SETTINGS, encoded, runner
+from tiny import byte_tokenizer
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from revive.data.edits import Edit
+from revive.editors.rows import encode_edit
+from revive.editors.targets import chunks, solve_targets
+
+
+class Waits(TorchDispatchMode):
+    """Counts what makes the host wait for an accelerator: reading numbers, sizes that are data."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        indices = args[1] if name in ("index", "index_put", "index_put_") else ()
+        masked = any(i is not None and i.dtype == torch.bool for i in indices)
+        reads = name in ("_local_scalar_dense", "nonzero", "masked_select", "equal")
+        self.count += masked or reads
+        return func(*args, **(kwargs or {}))
+
+
+def waits(look_every, steps, stop_loss=0.0, stop="loss"):
+    run, rows = runner("gpt2", torch.float64), encoded(bos=False)
+    run.model.config._attn_implementation = "eager"
+    s = settings(look_every=look_every, steps=steps, stop_loss=stop_loss, stop=stop)
+    with Waits() as seen:
+        solve_targets(run, rows, s)
+    return seen.count
+
+
+def settings(**changes):
+    return replace(SETTINGS, **changes)
+
+
+@pytest.mark.parametrize("stop", ["loss", "first-rank"])
+def test_a_step_does_not_wait_where_no_look_is_due(stop):
+    assert waits(100, 12, stop=stop) == waits(100, 4, stop=stop)
+    # Negative control: at every look there is one.
+    assert waits(1, 12, stop=stop) - waits(1, 4, stop=stop) >= 8
+
+
+@pytest.mark.parametrize("stop", ["loss", "first-rank"])
+def test_looking_seldom_changes_no_result(stop):
+    run, rows = runner("llama", torch.float64), encoded(bos=False)
+    # Between the losses that these edits begin and end with.
+    stopping = settings(steps=12, lr=0.01, stop_loss=5.5, stop=stop)
+    often, seldom = (
+        solve_targets(run, rows, replace(stopping, look_every=every)) for every in (1, 5)
+    )
+    torch.testing.assert_close(seldom.z, often.z, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(seldom.loss, often.loss, rtol=1e-9, atol=1e-12)
+    assert seldom.evaluations.tolist() == often.evaluations.tolist()
+    assert len(often.evaluations.unique()) > 1, "some stop earlier than others"
+
+
+def test_chunks_hold_edits_of_one_length_once_they_are_large_enough():
+    tokenizer = byte_tokenizer()
+    edits = [Edit("{} is" + " x" * (i % 3), f"S{i}", "y") for i in range(30)]
+    rows = [encode_edit(tokenizer, e, ("a",)) for e in edits]
+    found = list(chunks(rows, limit=10_000, full=8))
+    assert sorted(i for chunk in found for i in chunk) == list(range(30))
+    assert [{i % 3 for i in chunk} for chunk in found] == [{0}, {1}, {2}]
+    # Too small to be worth a chunk of their own, they share one.
+    assert len(list(chunks(rows, limit=10_000, full=100_000))) == 1
+    tokens = [sum(len(r.input_ids) for r in e.rewrite) for e in rows]
+    limited = list(chunks(rows, limit=60, full=8))
+    assert all(sum(tokens[i] for i in chunk) <= 60 for chunk in limited)
+    assert len(EDITS) == len(list(chunks(encoded(bos=False), limit=1)))
