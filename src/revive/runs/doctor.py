@@ -142,7 +142,7 @@ def _residual(loaded: LoadedModel, sites: tuple[Site, ...]) -> Finding:
     """What a block puts out more when its projection's output is turned, against the family."""
     model, family = loaded.model, loaded.family
     runner = BlockRunner(model, family)
-    ids = _ids(loaded, TEXT)
+    ids = ids_of(loaded, TEXT)
     mask = torch.ones_like(ids)
 
     def outputs(site: Site, turn: int) -> tuple[Tensor, Tensor]:
