@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from revive.cli.model_options import Device, DeviceMap, Dtype, Quantized, model_settings
 from revive.cli.output import print_json, print_metrics, say
 from revive.errors import SpecError
 
@@ -22,6 +23,10 @@ def edit(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a spec key: editor.ridge=3000")
     ] = None,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    quantize: Quantized = None,
     run: Annotated[
         Path | None, typer.Option("--run", help="Run folder [default: <out>.run].")
     ] = None,
@@ -46,7 +51,8 @@ def edit(
     folder = run if run is not None else out.with_name(out.name + ".run")
     if not (folder / "spec.yaml").exists():
         RunFolder.check_free(folder)
-    spec = edit_spec(model, edits, editor, guard, text or (), on_conflict, set_ or ())
+    settings = model_settings(model, dtype, device, device_map, quantize)
+    spec = edit_spec(settings, edits, editor, guard, text or (), on_conflict, set_ or ())
     resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
     from revive.cli.watch import watch
     from revive.runs.apply import apply_and_save

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from revive.cli.model_options import Device, DeviceMap, Dtype, Quantized, model_settings
 from revive.cli.output import print_json, print_metrics, say
 from revive.errors import SpecError
 
@@ -24,8 +25,10 @@ def evaluate(
         list[Path] | None, typer.Option("--text", help="Text file: report its perplexity.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many edits.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    quantize: Quantized = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a model: edit success, the lab's facts, general ability, perplexity of texts.
@@ -35,16 +38,16 @@ def evaluate(
         revive evaluate edited/ --edits edits.jsonl --text corpus.txt
     """
     chosen = _tasks(tasks, model, edits)
+    settings = model_settings(model, dtype, device, device_map, quantize)
     from revive.models.loading import load_model
     from revive.probes.evaluate import evaluate_model
 
-    loaded = None
     edit_list = ()
     if "edits" in chosen:
         from revive.data.readers import load_edits
 
         edit_list = load_edits(edits or "lab", limit=limit).edits
-    loaded = load_model(model, dtype=dtype, device=device)
+    loaded = load_model(**settings)
     say(f"measuring {', '.join(chosen)} ...")
     metrics = evaluate_model(loaded, chosen, edit_list, text or ())
     if json:

@@ -38,10 +38,9 @@ def rollback(
 
     undone = rollback_to(folder, to) if to is not None else rollback_edit(folder, str(edit))
     if out is not None:
-        from revive.models.saving import save_model
-        from revive.runs.rebuild import finish_model
+        from revive.export.run import export_run
 
-        save_model(finish_model(folder), out)
+        export_run(folder, out, "hf")
     if json:
         print_json(
             {

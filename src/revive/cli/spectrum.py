@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from revive.cli.model_options import Device, DeviceMap, Dtype, Quantized, model_settings
 from revive.cli.output import print_json, print_table, say
 from revive.errors import SpecError
 
@@ -50,8 +51,10 @@ def spectrum(
     bands: Annotated[int, typer.Option(min=2, help="Bands of the spectrum for noise.")] = 10,
     draws: Annotated[int, typer.Option(min=2, help="Draws of noise and of random components.")] = 3,
     paper: Annotated[bool, typer.Option("--paper", help="Figures for print.")] = False,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    quantize: Quantized = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print them as Markdown.")] = False,
@@ -77,7 +80,7 @@ def spectrum(
     from revive.report.study_page import study_page
     from revive.runs.atomic import write_text
 
-    settings: dict[str, Any] = {"name": model, "dtype": dtype, "device": device}
+    settings = model_settings(model, dtype, device, device_map, quantize)
     if "drift" in chosen and model != "lab" and not runs and edits is None:
         raise SpecError(
             "--study drift: name finished runs with --runs, or edits to make some of with --edits."

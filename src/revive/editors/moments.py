@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from revive.linalg.moments import SecondMoment
+from revive.models.placement import entry_device
 from revive.models.runner import BlockRunner
 from revive.models.site import Site
 from revive.runs.store import save_tensors
@@ -62,7 +63,7 @@ def collect_moments(
         tokenizer,
         texts,
         path=None if cache is None else cache / f"moments-{key}.safetensors",
-        device=next(runner.model.parameters()).device,
+        device=entry_device(runner.model),
         window=window,
         tokens_per_batch=tokens_per_batch,
         progress=progress,

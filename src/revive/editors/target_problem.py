@@ -9,6 +9,7 @@ from torch import Tensor
 from revive.editors.rows import EditRows, Row
 from revive.editors.target_settings import Targets, TargetSettings
 from revive.linalg.basis import SpectralBasis
+from revive.models.placement import entry_device
 from revive.models.runner import BlockRunner, PrefixCache
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -19,7 +20,8 @@ class RowGroup:
     """Rows cut at their lookup: a constant prefix in the cache, and the suffix that is run.
 
     hidden is the output of block l*, `[rows, s, d]`; the head reads position `read_at[i]` of row
-    `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows).
+    `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows). All
+    but the prefix lie on the device of block l*.
     """
 
     owner: Tensor
@@ -115,7 +117,7 @@ class TargetProblem:
                 renumber[kept] = torch.arange(len(kept), device=device)
                 rewrite = rewrite.select(kept, renumber)
                 essence = None if essence is None else essence.select(kept, renumber)
-                base = None if base is None else base[kept]
+                base = None if base is None else base[kept.to(base.device)]
                 active = active[kept]
             usable = gradient.isfinite().all(dim=1)
             failed[active[~usable]] = True
@@ -150,20 +152,22 @@ class TargetProblem:
         Also the essence rows' log-probabilities at delta = 0, and which edits need no more steps.
         """
         s = self._settings
+        # Logits stay on the head's device; what is left of them, a number a row, comes to delta's.
         log_p = self._log_probabilities(rewrite, delta)
-        nll = -log_p.gather(1, rewrite.labels[:, None]).squeeze(1) * rewrite.weight
+        labels = rewrite.labels.to(log_p.device)
+        nll = -log_p.gather(1, labels[:, None]).squeeze(1).to(delta.device) * rewrite.weight
         owner = rewrite.owner[rewrite.read_row]
-        total = torch.zeros(len(active), dtype=log_p.dtype, device=log_p.device)
+        total = torch.zeros(len(active), dtype=log_p.dtype, device=delta.device)
         total = total.index_add(0, owner, nll)
-        done = torch.zeros(len(active), dtype=torch.bool, device=log_p.device)
+        done = torch.zeros(len(active), dtype=torch.bool, device=delta.device)
         if s.stop == "first-rank":
-            missed = log_p.detach().argmax(dim=1) != rewrite.labels
+            missed = (log_p.detach().argmax(dim=1) != labels).to(delta.device)
             done = torch.ones_like(done).index_fill(0, owner[missed], False)
         if essence is not None:
             log_q = self._log_probabilities(essence, delta)
             base = log_q.detach() if base is None else base
             kl = (log_q.exp() * (log_q - base)).sum(dim=1)
-            total = total + s.kl_factor * kl
+            total = total + s.kl_factor * kl.to(delta.device)
         length = self._length[active]
         total = total + s.weight_decay * delta.norm(dim=1) / length.square()
         return total, base, done
@@ -181,13 +185,14 @@ class TargetProblem:
             group.positions,
             group.prefix,
         )
-        logits = runner.family.logits(runner.model, out[group.read_row, group.read_at])
+        read = (group.read_row.to(out.device), group.read_at.to(out.device))
+        logits = runner.family.logits(runner.model, out[read])
         return torch.log_softmax(logits.to(delta.dtype), dim=-1)
 
     def _group(self, owned: Sequence[tuple[int, Row]]) -> RowGroup:
         """Run the rows once; keep states from the lookup on, keys and values before it."""
         runner = self._runner
-        device = next(runner.model.parameters()).device
+        device = entry_device(runner.model)
         rows = [row for _, row in owned]
         length = max(len(r.input_ids) for r in rows)
         ids = torch.zeros(len(rows), length, dtype=torch.long)
@@ -199,6 +204,8 @@ class TargetProblem:
         lookup = torch.tensor([r.lookup for r in rows], device=device)
         with torch.no_grad():
             seen = runner.embed_through(ids, mask, self._settings.layer, with_cache=True)
+        device = seen.hidden.device
+        mask, lookup = mask.to(device), lookup.to(device)
         longest = int(lookup.max())
         prefix = None
         if longest > 0:

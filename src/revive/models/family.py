@@ -59,7 +59,7 @@ class Family:
         """The editable projection of one block.
 
         Raises:
-            SpecError: The layer does not exist, or the role is unknown.
+            SpecError: The layer does not exist or is quantised, or the role is unknown.
         """
         count = len(self.blocks_of(model))
         if not 0 <= layer < count:
@@ -71,6 +71,11 @@ class Family:
             raise SpecError(f"sites: role {role!r} is unknown; the editable role is 'mlp_out'.")
         module = f"{self.base}.{self.blocks}.{layer}.{self.mlp_out}"
         weight = cast(Tensor, model.get_submodule(module).weight)
+        if not weight.is_floating_point():
+            raise SpecError(
+                f"model: {module} is stored quantised and cannot be edited; take the unquantised "
+                "checkpoint, with model.quantize if it is too large."
+            )
         rows, columns = weight.shape
         shape = (columns, rows) if self.transposed else (rows, columns)
         return Site(layer, role, module, f"{module}.weight", self.transposed, shape)

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
 from revive.models.family import Family
+from revive.models.placement import comes_and_goes, entry_device
 from revive.models.precision import Precision, products
+from revive.models.recompute import Recomputed
 from revive.models.site import Site
 
 
@@ -56,7 +58,7 @@ class PrefixCache:
     """Keys and values of a prefix, by block.
 
     Attributes:
-        keys: Per block `[rows, heads, length, head_dim]`.
+        keys: Per block `[rows, heads, length, head_dim]`, on the block's device.
         values: Likewise.
         mask: `[rows, length]`, 1 where the prefix is real.
     """
@@ -68,7 +70,9 @@ class PrefixCache:
     def select(self, rows: Tensor) -> "PrefixCache":
         """The same cache for some of the rows."""
         return PrefixCache(
-            tuple(k[rows] for k in self.keys), tuple(v[rows] for v in self.values), self.mask[rows]
+            tuple(k[rows.to(k.device)] for k in self.keys),
+            tuple(v[rows.to(v.device)] for v in self.values),
+            self.mask[rows.to(self.mask.device)],
         )
 
     def as_cache(self) -> DynamicCache:
@@ -175,7 +179,9 @@ class BlockRunner:
         """
         if start == stop and stop < self.depth:
             return hidden
-        full_mask = mask if prefix is None else torch.cat([prefix.mask, mask], dim=1)
+        mask, positions = mask.to(hidden.device), positions.to(hidden.device)
+        if prefix is not None:
+            mask = torch.cat([prefix.mask.to(hidden.device), mask], dim=1)
         cache = None if prefix is None else prefix.as_cache()
         # When the slice is empty (after the last block), a pass-through takes the feed.
         with (
@@ -185,9 +191,9 @@ class BlockRunner:
         ):
             if stop < self.depth:
                 with self._hook_output(stop - 1) as seen:
-                    self._call_base(hidden, full_mask, positions, cache)
+                    self._call_base(hidden, mask, positions, cache)
                 return seen[0]
-            return cast(Tensor, self._call_base(hidden, full_mask, positions, cache))
+            return cast(Tensor, self._call_base(hidden, mask, positions, cache))
 
     @contextmanager
     def inputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
@@ -235,15 +241,18 @@ class BlockRunner:
 
     @contextmanager
     def _only(self, start: int, stop: int) -> Generator[None, None, None]:
-        skipped = [i for i in range(self.depth) if not start <= i < stop]
-        originals = {i: self._blocks[i] for i in skipped}
+        """Pass through the blocks outside the slice; do not keep weights that come and go."""
+        originals = list(self._blocks)
         try:
-            for i in skipped:
-                self._blocks[i] = _PassThrough(originals[i], self._in_tuple)
+            for i, block in enumerate(originals):
+                if not start <= i < stop:
+                    self._blocks[i] = _PassThrough(block, self._in_tuple)
+                elif torch.is_grad_enabled() and comes_and_goes(block):
+                    self._blocks[i] = Recomputed(block, i)
             yield
         finally:
-            for i in skipped:
-                self._blocks[i] = originals[i]
+            for i, block in enumerate(originals):
+                self._blocks[i] = block
 
     def _observe_tuple(self) -> bool:
         """How this model's blocks return their hidden states: in a tuple, or bare."""
@@ -253,7 +262,7 @@ class BlockRunner:
             seen.append(isinstance(output, tuple))
 
         handle = self._blocks[0].register_forward_hook(hook)
-        device = next(self.model.parameters()).device
+        device = entry_device(self.model)
         try:
             with torch.no_grad():
                 self._base(input_ids=torch.zeros(1, 1, dtype=torch.long, device=device))

@@ -12,10 +12,14 @@ from revive.models.loading import LoadedModel
 from revive.runs.atomic import is_disk_full
 
 
+_SHARD = "4GB"
+
+
 def save_model(loaded: LoadedModel, folder: Path, *, card: str | None = None) -> Path:
     """Save model and tokenizer, and a model card if given; see `appearing`."""
     with appearing(folder) as partial:
-        loaded.model.save_pretrained(partial)
+        # One shard is in memory at a time.
+        loaded.model.save_pretrained(partial, max_shard_size=_SHARD)
         loaded.tokenizer.save_pretrained(partial)
         if card is not None:
             (partial / "README.md").write_text(card, encoding="utf-8")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from revive.models.placement import entry_device
 from revive.models.runner import context_length
 
 _DEFAULT_WINDOW = 512  # tokens
@@ -234,7 +235,7 @@ def _logits(model: nn.Module, rows: Sequence[Sequence[int]], first: int) -> Iter
     """Logits of each row from position `first` to its end, `[length - first, vocabulary]`."""
     lengths = [len(row) for row in rows]
     longest = max(lengths)
-    device = next(model.parameters()).device
+    device = entry_device(model)
     # The padded id is masked and never scored, so any valid id serves.
     padded = [[*row, *([row[0]] * (longest - len(row)))] for row in rows]
     ids = torch.tensor(padded, device=device)

@@ -1,22 +1,21 @@
 """A run whose product is a saved model: what `revive edit` does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from revive.errors import SpecError
-from revive.models.saving import save_model
+from revive.export.run import export_run
 from revive.runs.failures import check_made
 from revive.runs.loop import resume, start
 from revive.runs.observe import Observer
 from revive.runs.overrides import apply_overrides
-from revive.runs.rebuild import finish_model
 from revive.runs.schema import RunSpec
 from revive.runs.spec import dump_spec, editor_options, load_spec, parse_spec
 
 
 def edit_spec(
-    model: str,
+    model: str | Mapping[str, Any],
     edits: Path,
     editor: str,
     guard: str,
@@ -26,7 +25,7 @@ def edit_spec(
 ) -> RunSpec:
     """The spec of an everyday edit: one probe before and after, a checkpoint now and then."""
     data: dict[str, Any] = {
-        "model": {"name": model},
+        "model": {"name": model} if isinstance(model, str) else dict(model),
         "edits": {"path": str(edits), "on_conflict": on_conflict},
         "editor": {"name": editor},
         "guard": {"name": guard},
@@ -65,8 +64,7 @@ def apply_and_save(
     else:
         summary = start(spec, folder, observer)
     check_made(folder)
-    loaded = finish_model(folder)
-    save_model(loaded, out)
+    export_run(folder, out, "hf")
     return summary
 
 

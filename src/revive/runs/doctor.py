@@ -21,6 +21,7 @@ from revive.linalg.lowrank import LowRank
 from revive.models.family import read_weight
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
+from revive.models.placement import bring_in, entry_device, named_values
 from revive.models.runner import BlockRunner, positions_of
 from revive.models.site import Site
 
@@ -61,6 +62,7 @@ def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
     """
     family, model = loaded.family, loaded.model
     sites = family.sites(model, layers=layers)
+    bring_in(model, [site.parameter for site in sites])
     yield Finding(
         "sites",
         "ok",
@@ -84,7 +86,7 @@ def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
 
 
 def _finite(model: Any) -> Finding:
-    bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    bad = [n for n, value in named_values(model) if not bool(torch.isfinite(value).all())]
     if bad:
         return Finding("weights", "failed", f"{bad[0]} holds NaN or infinity; reload the model")
     return Finding("weights", "ok", f"all finite, {next(model.parameters()).dtype}")
@@ -147,7 +149,7 @@ def _target_loss(loaded: LoadedModel, site: Site) -> Finding:
     runner = BlockRunner(loaded.model, loaded.family)
     solved = float(solve_targets(runner, [rows], settings).loss[0])
     row = rows.rewrite[0]
-    device = next(loaded.model.parameters()).device
+    device = entry_device(loaded.model)
     with torch.no_grad():
         logits = loaded.model(input_ids=torch.tensor([row.input_ids], device=device)).logits[0]
     log_p = logits.double().log_softmax(-1)
@@ -198,5 +200,5 @@ def _leak(model: Any, sites: tuple[Site, ...]) -> Finding:
 
 
 def _ids(loaded: LoadedModel, text: str) -> Tensor:
-    device = next(loaded.model.parameters()).device
+    device = entry_device(loaded.model)
     return torch.tensor([loaded.tokenizer(text)["input_ids"]], device=device)

@@ -16,10 +16,11 @@ from revive.data.order import batches, order_edits
 from revive.data.readers import LoadedEdits, load_edits
 from revive.errors import SpecError
 from revive.models.loading import LoadedModel
+from revive.models.placement import entry_device
 from revive.models.precision import products
 from revive.probes.base import Probe, ProbeContext
 from revive.runs.alarm import check_alarm, check_metric, stopped_by_alarm, told
-from revive.runs.build import Built, build, load_from_spec
+from revive.runs.build import Built, build, load_for
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment
@@ -51,7 +52,7 @@ def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict
         NumericalError: A non-finite update; the run folder is intact and resumable.
     """
     edits = read_edits(spec)
-    loaded = load_from_spec(spec.model)
+    loaded = load_for(spec)
     run_folder = RunFolder.create(folder)
     with run_folder.lock():
         run_folder.write_spec(dump_spec(spec))
@@ -77,7 +78,7 @@ def resume(folder: Path, observer: Observer | None = None) -> dict[str, Any]:
             # Nothing is left to do, but a kill may have come before the summary was written.
             return _summarise(spec, run_folder, events)
         edits = read_edits(spec)
-        loaded = load_from_spec(spec.model)
+        loaded = load_for(spec)
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
         run.check_same(edits, loaded)
         # A kill inside a rollback leaves files of steps that its journal line has undone.
@@ -131,7 +132,7 @@ class _Run:
     def announce(self, edits: LoadedEdits) -> None:
         """Record what the run begins with."""
         built = self.built
-        device = str(next(self.loaded.model.parameters()).device)
+        device = str(entry_device(self.loaded.model))
         self.folder.write_env(
             environment(
                 model_fingerprint=self.loaded.fingerprint,
