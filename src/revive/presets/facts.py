@@ -19,6 +19,11 @@ class ModelFacts:
         vocabulary: Number of tokens.
         gated: Whether the MLP has three matrices rather than two.
         tied: Whether input and output embeddings are one matrix.
+        heads: Attention heads.
+        queries: Width of all queries together.
+        keys: Width of all keys together; smaller than that of queries where heads share them.
+        activation: Of the MLP, as in the config.
+        stored: Dtype of the checkpoint, as in the config; empty if it does not say.
     """
 
     model_type: str
@@ -28,13 +33,27 @@ class ModelFacts:
     vocabulary: int
     gated: bool
     tied: bool
+    heads: int
+    queries: int
+    keys: int
+    activation: str
+    stored: str
 
     @property
     def parameters(self) -> int:
-        """Number of parameters, with attention counted as four square matrices."""
+        """Number of parameters, but for norms, biases and learned positions."""
+        return self.blocks * self.block_parameters + self.embedding_parameters
+
+    @property
+    def block_parameters(self) -> int:
+        """Of one block: attention and MLP."""
         mlp = (3 if self.gated else 2) * self.hidden * self.inner
-        embeddings = (1 if self.tied else 2) * self.vocabulary * self.hidden
-        return self.blocks * (4 * self.hidden**2 + mlp) + embeddings
+        return 2 * self.hidden * (self.queries + self.keys) + mlp
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Of input and output embeddings."""
+        return (1 if self.tied else 2) * self.vocabulary * self.hidden
 
 
 _UNGATED = frozenset({"gpt2", "gptj", "gpt_neox", "opt", "falcon", "phi", "starcoder2"})
@@ -59,6 +78,10 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
             "decoder-only Hugging Face model."
         )
     model_type = str(config.get("model_type", ""))
+    heads = _number(config, "num_attention_heads", "n_head") or 1
+    width = _number(config, "head_dim") or hidden // heads
+    shared = _number(config, "num_key_value_heads") or heads
+    stored = config.get("dtype") or config.get("torch_dtype") or ""
     return ModelFacts(
         model_type=model_type,
         hidden=hidden,
@@ -68,6 +91,11 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
         vocabulary=_number(config, "vocab_size"),
         gated=model_type not in _UNGATED,
         tied=bool(config.get("tie_word_embeddings", model_type in _TIED)),
+        heads=heads,
+        queries=heads * width,
+        keys=shared * width,
+        activation=str(config.get("activation_function") or config.get("hidden_act") or ""),
+        stored=str(stored).removeprefix("torch."),
     )
 
 
