@@ -11,7 +11,7 @@ from revive.data.repeats import Placed, settle
 from revive.data.standing import standing_edits
 from revive.errors import SpecError
 from revive.guards.base import Guard
-from revive.models.loading import LoadedModel, load_model
+from revive.models.loading import DeviceMap, LoadedModel, load_model
 from revive.models.saving import save_model
 from revive.probes.edits import score_edits
 from revive.runs.build import Built, build
@@ -80,6 +80,7 @@ class Editor:
         *,
         dtype: str = "float32",
         device: str = "auto",
+        device_map: DeviceMap | None = None,
         revision: str | None = None,
         trust_remote_code: bool = False,
         **settings: Any,
@@ -89,6 +90,7 @@ class Editor:
             name,
             dtype=dtype,
             device=device,
+            device_map=device_map,
             revision=revision,
             trust_remote_code=trust_remote_code,
         )

@@ -186,14 +186,14 @@ def test_a_real_model_resolves():
     ("config", "parameters"), [(GPT2_XL, 1.56e9), (GPT_J, 6.05e9), (LLAMA3, 8.03e9)]
 )
 def test_sizes_are_close_to_what_they_are(config: dict[str, Any], parameters: float):
-    # Grouped key and value heads are not counted apart: Llama comes out a little high.
+    # Norms, biases and learned positions are left out, and the test's Llama says no head counts.
     assert model_facts(config).parameters == pytest.approx(parameters, rel=0.15)
 
 
 def test_estimates_are_of_the_right_order_and_grow():
     resolved = resolve(spec(edits={"path": "lab", "limit": 1000}, threads=2), LLAMA3)
     few, many = (estimate(resolved, LLAMA3, n) for n in (1000, 10_000))
-    assert 32e9 < few.memory_bytes < 80e9
+    assert 32e9 < few.memory_bytes < 110e9
     assert few.batches == 10
     assert many.batches == 100
     assert many.disk_bytes > few.disk_bytes > 1e9

@@ -1,5 +1,6 @@
 """`revive check`: validate a spec without loading anything heavy."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,8 @@ def check(
     """
     from revive.architectures import require_family
     from revive.data.readers import load_edits
+    from revive.runs.lengths import measure_lengths
+    from revive.runs.model_config import tokenizer_file
     from revive.runs.resolve import setting_sources
     from revive.runs.spec import dump_spec, estimate, load_spec, read_model_config, resolve
 
@@ -41,7 +44,10 @@ def check(
         on_conflict=edits.on_conflict,
         seed=edits.seed,
     )
-    needs = estimate(resolved, config, len(loaded.edits))
+    lengths = measure_lengths(
+        loaded.edits, tokenizer_file(resolved.model.name, resolved.model.revision)
+    )
+    needs = estimate(resolved, config, len(loaded.edits), lengths)
     if json:
         print_json(
             {
@@ -51,6 +57,12 @@ def check(
                 "duplicates": len(loaded.duplicates),
                 "conflicts": len(loaded.conflicts),
                 "memory_bytes": needs.memory_bytes,
+                "memory": {
+                    "standing": dict(needs.memory.standing),
+                    "working": dict(needs.memory.working),
+                    "gpu_bytes": needs.memory.on_gpu,
+                    "host_bytes_with_gpu": needs.memory.beside_gpu,
+                },
                 "disk_bytes": needs.disk_bytes,
                 "seconds": needs.seconds,
             }
@@ -65,5 +77,18 @@ def check(
         f"{needs.memory_bytes / _GIB:.1f} GiB memory, {needs.disk_bytes / _GIB:.2f} GiB disk, "
         f"{needs.seconds / 60:.0f} min without probes."
     )
+    told = needs.memory
+    say(
+        f"memory, GiB, throughout: {_parts(told.standing)}; at most one of: {_parts(told.working)}."
+    )
+    if not resolved.model.device.startswith(("cpu", "mps")):
+        say(
+            f"on a GPU: {told.on_gpu / _GIB:.1f} GiB of its memory and "
+            f"{told.beside_gpu / _GIB:.1f} GiB of the host's."
+        )
     for repeat in loaded.duplicates[:5]:
         say(f"duplicate dropped: {repeat}")
+
+
+def _parts(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {size / _GIB:.2f}" for name, size in sizes.items() if size)

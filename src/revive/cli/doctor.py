@@ -1,10 +1,18 @@
 """`revive doctor`: can this model be edited safely?"""
 
 from contextlib import nullcontext
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from revive.cli.model_options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Quantized,
+    TrustRemoteCode,
+    model_settings,
+)
 from revive.cli.output import print_json, print_table, say
 
 _UNFIT = 2
@@ -16,11 +24,11 @@ def doctor(
         str | None,
         typer.Option(help="Blocks, e.g. 4,5,6, or all [default: those that MEMIT would edit]."),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    quantize: Quantized = None,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -36,15 +44,10 @@ def doctor(
     from revive.runs.doctor import examine
     from revive.runs.layers import blocks_of
 
-    settings: dict[str, Any] = {
-        "name": model,
-        "dtype": dtype,
-        "device": device,
-        "trust_remote_code": trust_remote_code,
-    }
+    settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
     with hushed() if quiet or json else nullcontext():
-        loaded = load_model(**settings)
-        found = list(examine(loaded, blocks_of(layers, settings, loaded)))
+        blocks = blocks_of(layers, settings)
+        found = list(examine(load_model(**settings, edited=blocks), blocks))
     worst = max(("ok", "warning", "failed").index(f.verdict) for f in found)
     verdict = ("can be edited", "can be edited, see the warnings", "cannot be edited safely")[worst]
     if json:

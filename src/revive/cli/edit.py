@@ -6,6 +6,14 @@ from typing import Annotated
 import typer
 
 from revive.cli.interrupt import keeps
+from revive.cli.model_options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Quantized,
+    TrustRemoteCode,
+    model_settings,
+)
 from revive.cli.output import print_json, print_metrics, say
 from revive.errors import SpecError
 
@@ -24,6 +32,11 @@ def edit(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a spec key: editor.ridge=3000")
     ] = None,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    quantize: Quantized = None,
+    trust_remote_code: TrustRemoteCode = False,
     run: Annotated[
         Path | None, typer.Option("--run", help="Run folder [default: <out>.run].")
     ] = None,
@@ -53,7 +66,8 @@ def edit(
     folder = run if run is not None else out.with_name(out.name + ".run")
     if not (folder / "spec.yaml").exists():
         RunFolder.check_free(folder)
-    spec = edit_spec(model, edits, editor, guard, text or (), on_conflict, set_ or ())
+    settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
+    spec = edit_spec(settings, edits, editor, guard, text or (), on_conflict, set_ or ())
     spec = with_sinks(spec, named_sinks(sink or ()))
     resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
     from revive.cli.watch import watch

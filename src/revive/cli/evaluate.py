@@ -9,6 +9,14 @@ from typing import Annotated
 import typer
 
 from revive import registry
+from revive.cli.model_options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Quantized,
+    TrustRemoteCode,
+    model_settings,
+)
 from revive.cli.output import print_json, print_metrics, say
 from revive.cli.study_progress import study_progress
 from revive.cli.task_table import print_tasks
@@ -79,11 +87,11 @@ def evaluate(
     include: Annotated[
         Path | None, typer.Option("--include", help="Folder with configurations for lm-eval.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    quantize: Quantized = None,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -104,6 +112,7 @@ def evaluate(
     """
     plan = _plan(tasks, model, edits, data)
     prepared = _prepared(plan, data, limit, seed, rule)
+    settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
     edit_list = ()
     if any(measure in plan.measures for measure in _OF_EDITS):
         from revive.data.readers import load_edits
@@ -121,7 +130,7 @@ def evaluate(
     silent = quiet or json
     harness = Harness(plan.harness, include=include, limit=limit) if plan.harness else None
     with hushed() if silent else nullcontext():
-        loaded = load_model(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+        loaded = load_model(**settings)
         if plan.measures:
             say(f"measuring {', '.join(plan.measures)} ...", quiet=silent)
         measured = evaluate_model(loaded, plan.measures, edit_list, text or ())

@@ -6,6 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from revive.cli.model_options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Quantized,
+    TrustRemoteCode,
+    model_settings,
+)
 from revive.cli.output import print_json, print_table, say
 
 
@@ -22,11 +30,11 @@ def moments(
     samples: Annotated[int, typer.Option(min=1, help="At most this many passages.")] = 100_000,
     window: Annotated[int, typer.Option(min=2, help="Tokens per passage.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the lab's text.")] = 0,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    quantize: Quantized = None,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -48,24 +56,20 @@ def moments(
     from revive.runs.schema import MomentsSpec
     from revive.runs.text_statistics import moment_texts
 
-    settings: dict[str, Any] = {
-        "name": model,
-        "dtype": dtype,
-        "device": device,
-        "trust_remote_code": trust_remote_code,
-    }
+    settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
     spec = MomentsSpec(text=[str(t) for t in text or ()] or "lab", samples=samples, window=window)
     texts = moment_texts(spec, seed)
     with hushed() if quiet or json else nullcontext(), study_progress(quiet=quiet or json) as told:
-        loaded = load_model(**settings)
-        sites = loaded.family.sites(loaded.model, layers=blocks_of(layers, settings, loaded))
+        blocks = blocks_of(layers, settings)
+        loaded = load_model(**settings, edited=blocks)
+        sites = loaded.family.sites(loaded.model, layers=blocks)
         found = collect_moments(
             BlockRunner(loaded.model, loaded.family),
             loaded.tokenizer,
             sites,
             texts,
             cache=cache_folder(),
-            model_fingerprint=loaded.fingerprint,
+            model_fingerprint=loaded.forward_fingerprint,
             window=min(window, context_length(loaded.model) or window),
             progress=lambda done, total: told("moments", done, total),
         )

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from revive.cli.interrupt import keeps
+from revive.cli.model_options import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Quantized,
+    TrustRemoteCode,
+    model_settings,
+)
 from revive.cli.output import print_json, print_table, say
 from revive.errors import SpecError
 
@@ -52,11 +60,11 @@ def spectrum(
     bands: Annotated[int, typer.Option(min=2, help="Bands of the spectrum for noise.")] = 10,
     draws: Annotated[int, typer.Option(min=2, help="Draws of noise and of random components.")] = 3,
     paper: Annotated[bool, typer.Option("--paper", help="Figures for print.")] = False,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-    ] = False,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    quantize: Quantized = None,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print them as Markdown.")] = False,
@@ -82,12 +90,7 @@ def spectrum(
     from revive.report.study_page import study_page
     from revive.runs.atomic import write_text
 
-    settings: dict[str, Any] = {
-        "name": model,
-        "dtype": dtype,
-        "device": device,
-        "trust_remote_code": trust_remote_code,
-    }
+    settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
     if "drift" in chosen and model != "lab" and not runs and edits is None:
         raise SpecError(
             "--study drift: name finished runs with --runs, or edits to make some of with --edits."

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from revive.errors import NumericalError
+from revive.models.placement import entry_device
 
 OPENERS = ("The", "Therefore", "Because", "I", "You")
 
@@ -34,7 +35,7 @@ def generate_contexts(
         NumericalError: The model answers with NaN.
     """
     generator = torch.Generator().manual_seed(seed)
-    device = next(model.parameters()).device
+    device = entry_device(model)
     texts: list[str] = []
     for index in range(count):
         ids = list(tokenizer(OPENERS[index % len(OPENERS)])["input_ids"])

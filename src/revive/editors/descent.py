@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from revive.editors.rows import Row
+from revive.models.placement import entry_device
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _losses(
     model: nn.Module, leaves: Mapping[str, Tensor], rows: Sequence[Row], objective: str
 ) -> Tensor:
     """Mean negative log-likelihood of each row's target, `[rows]`."""
-    device = next(model.parameters()).device
+    device = entry_device(model)
     length = max(len(row.input_ids) for row in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     mask = torch.zeros(len(rows), length, dtype=torch.long)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from revive.editors.moments import accumulate, cache_key
 from revive.linalg.moments import SecondMoment
 from revive.models.frozen import frozen
+from revive.models.placement import entry_device
 from revive.models.runner import BlockRunner, by_row
 from revive.models.site import Site
 
@@ -44,7 +45,7 @@ def collect_gradients(
             tokenizer,
             texts,
             path=None if cache is None else cache / f"gradients-{key}.safetensors",
-            device=next(runner.model.parameters()).device,
+            device=entry_device(runner.model),
             window=window,
             tokens_per_batch=tokens_per_batch,
             progress=progress,

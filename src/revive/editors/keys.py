@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from revive.editors.rows import EditRows
+from revive.models.placement import entry_device
 from revive.models.runner import BlockRunner, positions_of
 from revive.models.site import Site
 
@@ -43,7 +44,7 @@ class KeySweep:
         # Plain prompts first: current outputs need only those.
         plain = [(e, edit_rows[0]) for e, edit_rows in chosen]
         others = [(e, row) for e, edit_rows in chosen for row in edit_rows[1:]]
-        device = next(runner.model.parameters()).device
+        device = entry_device(runner.model)
         owned = [*plain, *others]
         self._owner = torch.tensor([e for e, _ in others], dtype=torch.long, device=device)
         self._lookup = torch.tensor([row.lookup for _, row in owned], device=device)
@@ -99,7 +100,8 @@ class KeySweep:
         wide = at.to(torch.float64)
         plain, others = wide[: self._count], wide[self._count :]
         count = len(others) // self._count
-        mean = torch.zeros_like(plain).index_add(0, self._owner, others) / max(count, 1)
+        owner = self._owner.to(others.device)
+        mean = torch.zeros_like(plain).index_add(0, owner, others) / max(count, 1)
         return plain.T.to(self._dtype(at)), mean.T, count
 
     @torch.no_grad()
@@ -108,7 +110,7 @@ class KeySweep:
         n = self._count
         hidden, mask, positions = self._hidden[:n], self._mask[:n], self._positions[:n]
         out = self._runner.run(hidden, self._layer, layer + 1, mask, positions, normed=False)
-        at = out[torch.arange(n, device=out.device), self._lookup[:n]]
+        at = out[torch.arange(n, device=out.device), self._lookup[:n].to(out.device)]
         return at.T.to(self._dtype(at))
 
     @torch.no_grad()
@@ -127,7 +129,7 @@ class KeySweep:
                 self._hidden[:n], site.layer, site.layer + 1, self._mask[:n], self._positions[:n]
             )
         out = seen[site.key]
-        y = out[torch.arange(n, device=out.device), self._lookup[:n]]
+        y = out[torch.arange(n, device=out.device), self._lookup[:n].to(out.device)]
         return entry.pulled_back(y.to(wanted), wanted.T).T
 
     def _run_layer(self, layer: int) -> None:
@@ -142,7 +144,8 @@ class KeySweep:
             self._layer = layer
 
     def _at_lookup(self, states: Tensor) -> Tensor:
-        return states[torch.arange(len(states), device=states.device), self._lookup]
+        rows = torch.arange(len(states), device=states.device)
+        return states[rows, self._lookup.to(states.device)]
 
     @staticmethod
     def _dtype(like: Tensor) -> torch.dtype:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
+from revive.models.placement import entry_device
 from revive.models.runner import BlockRunner
 from revive.models.site import Site
 from revive.runs.store import save_tensors
@@ -70,7 +71,7 @@ def collect_moments(
         tokenizer,
         texts,
         path=None if cache is None else cache / f"moments-{key}.safetensors",
-        device=next(runner.model.parameters()).device,
+        device=entry_device(runner.model),
         window=window,
         tokens_per_batch=tokens_per_batch,
         progress=progress,

@@ -10,6 +10,7 @@ from revive.editors.rows import EditRows, Row
 from revive.editors.shift import Shift
 from revive.editors.target_settings import Targets, TargetSettings
 from revive.linalg.basis import SpectralBasis
+from revive.models.placement import entry_device
 from revive.models.prefix import PrefixCache
 from revive.models.runner import BlockRunner
 
@@ -24,7 +25,8 @@ class RowGroup:
 
     hidden is the output of block l*, `[rows, s, d]`; site is what its projection puts out at the
     lookup, `[rows, d]`, where that matters. The head reads position `read_at[i]` of row
-    `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows).
+    `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows). All
+    but the prefix lie on the device of block l*.
     """
 
     owner: Tensor
@@ -136,7 +138,7 @@ class TargetProblem:
                 renumber[kept] = torch.arange(len(kept), device=device)
                 rewrite = rewrite.select(kept, renumber)
                 essence = None if essence is None else essence.select(kept, renumber)
-                base = None if base is None else base[kept]
+                base = None if base is None else base[kept.to(base.device)]
                 active, gradient, live = active[kept], gradient[kept], live[kept]
             usable = gradient.isfinite().all(dim=1)
             failed[active] |= live & ~usable
@@ -176,20 +178,22 @@ class TargetProblem:
         """
         s = self._settings
         shift = self._shift.at_site(delta, active)
+        # Logits stay on the head's device; what is left of them, a number a row, comes to delta's.
         log_p = self._log_probabilities(rewrite, shift)
-        nll = -log_p.gather(1, rewrite.labels[:, None]).squeeze(1) * rewrite.weight
+        labels = rewrite.labels.to(log_p.device)
+        nll = -log_p.gather(1, labels[:, None]).squeeze(1).to(delta.device) * rewrite.weight
         owner = rewrite.owner[rewrite.read_row]
-        total = torch.zeros(len(active), dtype=log_p.dtype, device=log_p.device)
+        total = torch.zeros(len(active), dtype=log_p.dtype, device=delta.device)
         total = total.index_add(0, owner, nll)
-        done = torch.zeros(len(active), dtype=torch.bool, device=log_p.device)
+        done = torch.zeros(len(active), dtype=torch.bool, device=delta.device)
         if s.stop == "first-rank":
-            missed = log_p.detach().argmax(dim=1) != rewrite.labels
+            missed = (log_p.detach().argmax(dim=1) != labels).to(delta.device)
             done = torch.zeros_like(total).index_add(0, owner, missed.to(total.dtype)) == 0
         if essence is not None:
             log_q = self._log_probabilities(essence, shift)
             base = log_q.detach() if base is None else base
             kl = (log_q.exp() * (log_q - base)).sum(dim=1)
-            total = total + s.kl_factor * kl
+            total = total + s.kl_factor * kl.to(delta.device)
         length = self._length[active]
         total = total + s.weight_decay * delta.norm(dim=1) / length.square()
         return total, base, done
@@ -208,13 +212,14 @@ class TargetProblem:
             group.positions,
             group.prefix,
         )
-        logits = runner.family.logits(runner.model, out[group.read_row, group.read_at])
+        read = (group.read_row.to(out.device), group.read_at.to(out.device))
+        logits = runner.family.logits(runner.model, out[read])
         return torch.log_softmax(logits.to(shift.dtype), dim=-1)
 
     def _group(self, owned: Sequence[tuple[int, Row]]) -> RowGroup:
         """Run the rows once; keep states from the lookup on, keys and values before it."""
         runner = self._runner
-        device = next(runner.model.parameters()).device
+        device = entry_device(runner.model)
         rows = [row for _, row in owned]
         length = max(len(r.input_ids) for r in rows)
         ids = torch.zeros(len(rows), length, dtype=torch.long)
@@ -227,6 +232,8 @@ class TargetProblem:
         sites = runner.family.sites(runner.model, layers=[self._settings.layer])
         with torch.no_grad(), runner.outputs_of(sites if self._entry else ()) as outputs:
             seen = runner.embed_through(ids, mask, self._settings.layer, with_cache=True)
+        device = seen.hidden.device
+        mask, lookup = mask.to(device), lookup.to(device)
         every = torch.arange(len(rows), device=device)
         suffix = max(len(r.input_ids) - r.lookup for r in rows)
         at = lookup[:, None] + torch.arange(suffix, device=device)[None]

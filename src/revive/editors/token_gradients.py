@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from revive.editors.rows import Row
+from revive.models.placement import entry_device
 from revive.models.runner import by_row
 from revive.models.site import Site
 
@@ -57,7 +58,7 @@ def token_gradients(
 def _pass(
     model: nn.Module, sites: Sequence[Site], rows: Sequence[Row]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-    device = next(model.parameters()).device
+    device = entry_device(model)
     length = max(len(row.input_ids) for row in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     mask = torch.zeros(len(rows), length, dtype=torch.long)

@@ -24,6 +24,11 @@ _SHOWN = {
     "perplexity": "of held-out text",
     "weight_norm_ratio": "norm of the edited weights over that of the original ones",
 }
+_QUANTIZED = (
+    "What each fact should look like inside the model was solved, and everything below measured, "
+    "on the base quantised to {}. The edited weights here are the unquantised base's plus the "
+    "updates, in full precision; all others are the unquantised base's own."
+)
 _KEPT = ("license", "license_name", "license_link", "language", "pipeline_tag")
 
 
@@ -125,6 +130,7 @@ def model_card(about: Made, base: Path | None) -> str:
         f"{about.edits:,} facts were changed in {about.step:,} batches with "
         f"[REVIVE](https://arxiv.org/abs/2601.11042), editor `{about.spec.editor.name}`, guard "
         f"`{about.spec.guard.title}`.{left_out}",
+        *([_QUANTIZED.format(about.spec.model.quantize)] if about.spec.model.quantize else []),
         "## Measured",
         _table(about),
         "## Recipe",

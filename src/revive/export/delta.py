@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of, read_weight, write_weight
-from revive.models.loading import model_fingerprint
+from revive.models.fingerprint import model_fingerprint
 from revive.models.site import Site
 from revive.runs.atomic import replacing
 

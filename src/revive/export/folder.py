@@ -6,18 +6,26 @@ in is written anew as a whole: rounding edits to it would lose part of what was 
 mixture of experts, whose checkpoint keeps apart what the loaded model holds in one parameter.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
 from revive.models.saving import appearing, save_model
 
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+}
 _NOT_MODEL = frozenset({".git", "__pycache__"})
 _PAPERS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf")
@@ -72,11 +80,15 @@ def _places(base: Path, changed: Mapping[str, Tensor]) -> dict[str, list[str]] |
             held = [
                 name
                 for name in file.keys()  # noqa: SIM118
-                if name in changed and file.get_tensor(name).dtype == changed[name].dtype
+                if name in changed and _stored_dtype(file, name) == changed[name].dtype
             ]
         if held:
             found[shard.name] = held
     return found if {n for held in found.values() for n in held} == set(changed) else None
+
+
+def _stored_dtype(file: Any, name: str) -> torch.dtype | None:
+    return _DTYPES.get(file.get_slice(name).get_dtype())
 
 
 def _unwanted(rewritten: set[str]) -> Callable[[str, list[str]], set[str]]:
@@ -91,12 +103,12 @@ def _unwanted(rewritten: set[str]) -> Callable[[str, list[str]], set[str]]:
 
 
 def _rewrite(source: Path, target: Path, changed: Mapping[str, Tensor]) -> None:
-    tensors: dict[str, Tensor] = {}
-    with safe_open(source, framework="pt") as file:
-        metadata = file.metadata()
-        for name in file.keys():  # noqa: SIM118
-            tensor = file.get_tensor(name)
-            if name in changed:
-                tensor = changed[name].cpu().contiguous()
-            tensors[name] = tensor
-    save_file(tensors, target, metadata)
+    """Copy a shard and overwrite its edited weights where they stand; no other byte changes."""
+    shutil.copyfile(source, target)
+    with target.open("r+b") as file:
+        # https://huggingface.co/docs/safetensors: 8 bytes of length, a JSON header, the values.
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        for name, weight in changed.items():
+            file.seek(8 + length + header[name]["data_offsets"][0])
+            file.write(weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())

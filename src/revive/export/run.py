@@ -11,7 +11,8 @@ from revive.export.delta import FILE, Delta
 from revive.export.folder import save_folder
 from revive.export.lora import save_lora
 from revive.export.totals import Total, totals
-from revive.models.loading import model_fingerprint, model_source
+from revive.models.fingerprint import model_fingerprint
+from revive.models.loading import model_source
 from revive.models.saving import appearing
 from revive.runs.journal import Journal
 from revive.runs.rebuild import Rebuilt, rebuild
@@ -67,7 +68,7 @@ def export_run(
         raise SpecError("--rank: give at least 1.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SpecError(f"{out} exists and is not empty; choose another folder.")
-    rebuilt = rebuild(folder, step)
+    rebuilt = rebuild(folder, step, lazily=True)
     edits = _edits_in(folder, rebuilt.step)
     written = {} if form == "hf" else totals(rebuilt.ledger, rank)
     note = _WRITERS[form](rebuilt, written, folder, edits, out)

@@ -71,8 +71,8 @@ class Family:
         """The editable projection of one block.
 
         Raises:
-            SpecError: The layer does not exist, the role is unknown, or the block has one
-                projection for each of its experts.
+            SpecError: The layer does not exist or is quantised, the role is unknown, or the block
+                has one projection for each of its experts.
         """
         found = self._sites_of(model, layer, role)
         if found[0].expert is not None:
@@ -115,6 +115,11 @@ class Family:
             )
         module = f"{block}.{self.mlp_out}"
         weight = cast(Tensor, model.get_submodule(module).weight)
+        if not weight.is_floating_point():
+            raise SpecError(
+                f"model: {module} is stored quantised and cannot be edited; take the unquantised "
+                "checkpoint, with model.quantize if it is too large."
+            )
         rows, columns = weight.shape
         shape = (columns, rows) if self.transposed else (rows, columns)
         return (Site(layer, role, module, f"{module}.weight", self.transposed, shape),)

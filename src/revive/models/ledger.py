@@ -19,6 +19,7 @@ from revive.errors import NumericalError, SpecError
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.lowrank import LowRank
 from revive.models.family import read_weight, write_weight
+from revive.models.placement import bring_in
 from revive.models.site import Site
 
 
@@ -41,11 +42,13 @@ class Ledger:
     """fp32 truth of the edited weights of one model."""
 
     def __init__(self, model: nn.Module, sites: Sequence[Site]) -> None:
-        """Take the model's weights as `W0`.
+        """Take the model's weights as `W0`; under a device map they are kept in memory from now on.
 
         Raises:
             NumericalError: A weight holds NaN or infinity.
+            SpecError: A weight is stored quantised, or has no value.
         """
+        bring_in(model, [site.parameter for site in sites])
         self.model = model
         self.sites = {site.key: site for site in sites}
         whole = {key: site for key, site in self.sites.items() if site.expert is None}

@@ -1,7 +1,11 @@
 """Load a Hugging Face causal language model, with everything explicit."""
 
 import hashlib
-import json
+import logging
+import tempfile
+import weakref
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,10 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from revive.errors import PrerequisiteError, SpecError
-from revive.models.family import Family, family_for
+from revive.models.family import Family, family_of
+from revive.models.fingerprint import model_fingerprint
+from revive.models.placement import bring_in
+from revive.models.quantized import check_quantized, quantization
 
 DTYPES = {
     "float64": torch.float64,
@@ -20,6 +27,11 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+DeviceMap = str | Mapping[str, str | int]
+
+ON_DISK: DeviceMap = {"": "disk"}
+"""Everything stays in its files, and is read when it is needed."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,9 @@ class LoadedModel:
         model: The causal language model, in eval mode.
         tokenizer: Its fast tokenizer.
         family: Its family.
-        fingerprint: Digest of the configuration and a sample of every weight.
+        fingerprint: Digest of the configuration and a sample of every weight, as the checkpoint has
+            them: a quantised base has that of the unquantised one.
+        quantized: `8bit` or `4bit`, and the blocks that were left out; empty for neither.
     """
 
     name: str
@@ -39,6 +53,14 @@ class LoadedModel:
     tokenizer: Any
     family: Family
     fingerprint: str
+    quantized: str = ""
+
+    @property
+    def forward_fingerprint(self) -> str:
+        """Of what its forward computes, which quantisation changes: names what is cached of it."""
+        if not self.quantized:
+            return self.fingerprint
+        return hashlib.sha256(f"{self.fingerprint} {self.quantized}".encode()).hexdigest()
 
 
 def load_model(
@@ -46,7 +68,9 @@ def load_model(
     *,
     dtype: str = "float32",
     device: str = "auto",
-    device_map: Any = None,
+    device_map: DeviceMap | None = None,
+    quantize: str | None = None,
+    edited: Sequence[int] = (),
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> LoadedModel:
@@ -57,40 +81,83 @@ def load_model(
         dtype: float32 (default), float64, bfloat16 or float16. Never the checkpoint's own by
             accident: transformers 5 would take that.
         device: `auto` (CUDA if there is one, else CPU), `cpu`, `cuda`, `cuda:1`, ...
-        device_map: Passed to transformers, for models larger than one device.
+        device_map: For a model larger than one device: `auto`, `balanced`, `sequential`, or a
+            device (`cuda:0`, `cpu`, `disk`) by module name.
+        quantize: Hold the base in `8bit` or `4bit`.
+        edited: Blocks that will be edited: their projections are kept in memory whatever the
+            device map says, and out of the quantisation.
         revision: Hub revision.
         trust_remote_code: Allow code from the checkpoint. Off unless asked.
 
     Raises:
-        SpecError: Unknown dtype, not a model folder, one that is damaged or incomplete, or an
-            unsupported architecture.
-        PrerequisiteError: The hub cannot be reached or the device is missing.
+        SpecError: Unknown dtype, not a model folder, one that is damaged or incomplete, an
+            unsupported architecture, or a device map that does not fit the model.
+        PrerequisiteError: The hub cannot be reached, or the device or a package is missing.
     """
     if dtype not in DTYPES:
         raise SpecError(f"model.dtype: {dtype!r} is unknown; use one of {', '.join(DTYPES)}.")
     source = _source(name)
-    place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    place = _device(device)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=DTYPES[dtype],
-            device_map=device_map,
-            # On short rows with masks, plain products beat torch's fused attention on a CPU.
-            attn_implementation="eager" if device_map is None and place.type == "cpu" else None,
-            # Likewise; and torch's grouped products know no float64.
-            experts_implementation="eager"
-            if dtype == "float64" or (device_map is None and place.type == "cpu")
-            else None,
-            output_loading_info=True,
-            **options,
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _unreadable(name, source, error) from error
+    placed: dict[str, Any] = {"device_map": _device_map(device_map)}
+    fingerprint, quantized = "", ""
+    if quantize is not None:
+        # The base is known by its checkpoint; what it was rounded to says less.
+        whole = _read(name, source, dtype, place, {"device_map": ON_DISK}, options)
+        fingerprint = model_fingerprint(whole)
+        placed["quantization_config"] = quantization(
+            quantize, source, DTYPES[dtype], edited, **options
         )
+        placed["device_map"] = placed["device_map"] or {"": str(place)}
+        quantized = f"{quantize} but {sorted(edited)}"
+    model = _read(name, source, dtype, place, placed, options)
+    if quantize is not None:
+        check_quantized(model)
+    if placed["device_map"] is None:
+        model = model.to(place)
+    model.eval()
+    family = family_of(model)
+    bring_in(model, [site.parameter for site in family.sites(model, layers=edited)])
+    fingerprint = fingerprint or model_fingerprint(model)
+    return LoadedModel(name, model, tokenizer, family, fingerprint, quantized)
+
+
+def _read(
+    name: str,
+    source: str,
+    dtype: str,
+    place: torch.device,
+    placed: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Any:
+    """The model, checked to be whole."""
+    # Weights whose form on the disk is not the model's are written anew here.
+    folder = tempfile.TemporaryDirectory(prefix="revive-")
+    on_cpu = _on_cpu(placed["device_map"], place)
+    try:
+        with _quiet("accelerate.big_modeling"):  # it warns of what was asked for
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=DTYPES[dtype],
+                # On short rows with masks, plain products beat torch's fused attention on a CPU.
+                attn_implementation="eager" if on_cpu else None,
+                # Likewise; and torch's grouped products know no float64.
+                experts_implementation="eager" if on_cpu or dtype == "float64" else None,
+                offload_folder=folder.name,
+                output_loading_info=True,
+                **placed,
+                **options,
+            )
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, source, error) from error
     model, report = loaded
+    weakref.finalize(model, folder.cleanup)
     if report["missing_keys"]:
         # transformers would fill them with random numbers.
         missing = sorted(report["missing_keys"])
@@ -98,29 +165,18 @@ def load_model(
             f"model: {name} lacks {len(missing)} weights of its architecture, the first is "
             f"{missing[0]}; give a complete checkpoint of a causal language model."
         )
-    if device_map is None:
-        model = model.to(place)
-    model.eval()
-    declared = tuple(getattr(model.config, "architectures", None) or ())
-    family = family_for((*declared, type(model).__name__))
-    return LoadedModel(name, model, tokenizer, family, model_fingerprint(model))
+    return model
 
 
-def model_fingerprint(model: Any) -> str:
-    """Digest of configuration, names, shapes and up to 4,096 evenly spaced values per weight.
-
-    Computed in fp32, so that the same checkpoint has one fingerprint per dtype it is loaded in.
-    """
-    digest = hashlib.sha256()
-    config = {k: v for k, v in model.config.to_dict().items() if not k.startswith("_")}
-    config.pop("transformers_version", None)
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    for key, parameter in sorted(model.named_parameters(), key=lambda item: item[0]):
-        flat = parameter.detach().reshape(-1)
-        stride = max(1, flat.numel() // 4096)
-        digest.update(f"{key}{tuple(parameter.shape)}".encode())
-        digest.update(flat[::stride].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+@contextmanager
+def _quiet(name: str) -> Generator[None, None, None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def model_source(name: str, revision: str | None = None) -> Path | None:
@@ -165,6 +221,23 @@ def _device(device: str) -> torch.device:
     if place.type == "cuda" and not torch.cuda.is_available():
         raise PrerequisiteError(f"model.device: {device} asked for, but CUDA is not available.")
     return place
+
+
+def _device_map(wanted: DeviceMap | None) -> Any:
+    """As transformers takes it, with every named device at hand."""
+    if wanted is None or isinstance(wanted, str):
+        return wanted
+    for place in wanted.values():
+        if place != "disk":
+            _device(f"cuda:{place}" if isinstance(place, int) else place)
+    return dict(wanted)
+
+
+def _on_cpu(placed: Any, place: torch.device) -> bool:
+    """Whether every product will be computed on the CPU."""
+    if isinstance(placed, Mapping):
+        return all(str(device) in ("cpu", "disk") for device in placed.values())
+    return place.type == "cpu" if placed is None else not torch.cuda.is_available()
 
 
 def _unreadable(name: str, source: str, error: Exception) -> Exception:

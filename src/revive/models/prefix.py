@@ -27,7 +27,7 @@ class PrefixCache:
     """Keys and values of a prefix, by block.
 
     Attributes:
-        keys: Per block `[rows, heads, length, head_dim]`.
+        keys: Per block `[rows, heads, length, head_dim]`, on the block's device.
         values: Likewise.
         mask: `[rows, length]`, 1 where the prefix is real.
     """
@@ -71,7 +71,9 @@ class PrefixCache:
     def select(self, rows: Tensor) -> "PrefixCache":
         """The same cache for some of the rows."""
         return PrefixCache(
-            tuple(k[rows] for k in self.keys), tuple(v[rows] for v in self.values), self.mask[rows]
+            tuple(k[rows.to(k.device)] for k in self.keys),
+            tuple(v[rows.to(v.device)] for v in self.values),
+            self.mask[rows.to(self.mask.device)],
         )
 
     def as_cache(self) -> DynamicCache:

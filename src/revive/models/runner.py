@@ -17,8 +17,10 @@ from transformers.cache_utils import DynamicCache
 
 from revive.models.experts import Routed, routed_keys
 from revive.models.family import Family
+from revive.models.placement import comes_and_goes, entry_device
 from revive.models.precision import Precision, products
 from revive.models.prefix import Captured, PrefixCache
+from revive.models.recompute import Recomputed
 from revive.models.site import Site
 
 
@@ -152,8 +154,9 @@ class BlockRunner:
         """
         if start == stop and stop < self.depth:
             return hidden
-        full_mask = self._attended(mask)
-        full_mask = full_mask if prefix is None else torch.cat([prefix.mask, full_mask], dim=1)
+        mask, positions = self._attended(mask.to(hidden.device)), positions.to(hidden.device)
+        if prefix is not None:
+            mask = torch.cat([prefix.mask.to(hidden.device), mask], dim=1)
         cache = None if prefix is None else prefix.as_cache()
         # When the slice is empty (after the last block), a pass-through takes the feed.
         with (
@@ -163,9 +166,9 @@ class BlockRunner:
         ):
             if stop < self.depth or not normed:
                 with self._hook_output(stop - 1) as seen:
-                    self._call_base(hidden, full_mask, positions, cache)
+                    self._call_base(hidden, mask, positions, cache)
                 return seen[0]
-            return cast(Tensor, self._call_base(hidden, full_mask, positions, cache))
+            return cast(Tensor, self._call_base(hidden, mask, positions, cache))
 
     @contextmanager
     def inputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
@@ -275,15 +278,18 @@ class BlockRunner:
 
     @contextmanager
     def _only(self, start: int, stop: int) -> Generator[None, None, None]:
-        skipped = [i for i in range(self.depth) if not start <= i < stop]
-        originals = {i: self._blocks[i] for i in skipped}
+        """Pass through the blocks outside the slice; do not keep weights that come and go."""
+        originals = list(self._blocks)
         try:
-            for i in skipped:
-                self._blocks[i] = _PassThrough(originals[i], self._in_tuple)
+            for i, block in enumerate(originals):
+                if not start <= i < stop:
+                    self._blocks[i] = _PassThrough(block, self._in_tuple)
+                elif torch.is_grad_enabled() and comes_and_goes(block):
+                    self._blocks[i] = Recomputed(block, i)
             yield
         finally:
-            for i in skipped:
-                self._blocks[i] = originals[i]
+            for i, block in enumerate(originals):
+                self._blocks[i] = block
 
     def _observe_tuple(self) -> bool:
         """How this model's blocks return their hidden states: in a tuple, or bare."""
@@ -293,7 +299,7 @@ class BlockRunner:
             seen.append(isinstance(output, tuple))
 
         handle = self._blocks[0].register_forward_hook(hook)
-        device = next(self.model.parameters()).device
+        device = entry_device(self.model)
         try:
             with torch.no_grad():
                 self._base(input_ids=torch.zeros(1, 1, dtype=torch.long, device=device))

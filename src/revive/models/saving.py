@@ -11,6 +11,8 @@ from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import LoadedModel
 from revive.runs.atomic import is_disk_full
 
+_SHARD = "4GB"
+
 
 def save_model(
     loaded: LoadedModel, folder: Path, *, card: str | None = None, papers: Sequence[Path] = ()
@@ -24,7 +26,8 @@ def save_model(
         papers: Files to copy as they are: licences, notices.
     """
     with appearing(folder) as partial:
-        loaded.model.save_pretrained(partial)
+        # One shard is in memory at a time.
+        loaded.model.save_pretrained(partial, max_shard_size=_SHARD)
         for paper in papers:
             shutil.copyfile(paper, partial / paper.name)
         loaded.tokenizer.save_pretrained(partial)

@@ -19,6 +19,11 @@ class ModelFacts:
         vocabulary: Number of tokens.
         gated: Whether the MLP has three matrices rather than two.
         tied: Whether input and output embeddings are one matrix.
+        heads: Attention heads.
+        queries: Width of all queries together.
+        keys: Width of all keys together; smaller than that of queries where heads share them.
+        activation: Of the MLP, as in the config.
+        stored: Dtype of the checkpoint, as in the config; empty if it does not say.
         experts: Routed experts in each block of `sparse`.
         chosen: Experts that a token is sent to.
         expert_inner: Width inside an expert.
@@ -33,6 +38,11 @@ class ModelFacts:
     vocabulary: int
     gated: bool
     tied: bool
+    heads: int
+    queries: int
+    keys: int
+    activation: str
+    stored: str
     experts: int = 0
     chosen: int = 0
     expert_inner: int = 0
@@ -41,7 +51,7 @@ class ModelFacts:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters, with attention counted as four square matrices."""
+        """Number of parameters, but for norms, biases, routers and learned positions."""
         return self._count(self.experts)
 
     @property
@@ -49,12 +59,17 @@ class ModelFacts:
         """Those that one token meets."""
         return self._count(self.chosen)
 
+    @property
+    def embedding_parameters(self) -> int:
+        """Of input and output embeddings."""
+        return (1 if self.tied else 2) * self.vocabulary * self.hidden
+
     def _count(self, experts: int) -> int:
         mlps = (self.blocks - len(self.sparse)) * self.inner
         mlps += len(self.sparse) * (experts * self.expert_inner + self.shared_inner)
-        embeddings = (1 if self.tied else 2) * self.vocabulary * self.hidden
         mlp = (3 if self.gated else 2) * self.hidden * mlps
-        return self.blocks * 4 * self.hidden**2 + mlp + embeddings
+        attention = 2 * self.hidden * (self.queries + self.keys)
+        return self.blocks * attention + mlp + self.embedding_parameters
 
 
 _UNGATED = frozenset({"gpt2", "gptj", "gpt_neox", "opt", "falcon", "phi", "starcoder2", "bloom"})
@@ -82,6 +97,10 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
             "decoder-only Hugging Face model."
         )
     model_type = str(config.get("model_type", ""))
+    heads = _number(config, "num_attention_heads", "n_head") or 1
+    width = _number(config, "head_dim") or hidden // heads
+    shared = _number(config, "num_key_value_heads") or heads
+    stored = config.get("dtype") or config.get("torch_dtype") or ""
     return ModelFacts(
         model_type=model_type,
         hidden=hidden,
@@ -91,6 +110,11 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
         vocabulary=_number(config, "vocab_size"),
         gated=model_type not in _UNGATED,
         tied=bool(config.get("tie_word_embeddings", model_type in _TIED)),
+        heads=heads,
+        queries=heads * width,
+        keys=shared * width,
+        activation=str(config.get("activation_function") or config.get("hidden_act") or ""),
+        stored=str(stored).removeprefix("torch."),
         **(_mixture(config, model_type, blocks) if model_type in _MIXTURES else {}),
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from revive.models.placement import entry_device
 from revive.probes.tree import TreeRow, visible
 
 
@@ -29,7 +30,7 @@ def run_rows(model: nn.Module, rows: Sequence[Sequence[int]], reading: Reading) 
 
     Under a causal mask padding on the right cannot reach a real position.
     """
-    device = next(model.parameters()).device
+    device = entry_device(model)
     longest = max(len(row) for row in rows)
     # The padded id is masked and never read, so any valid id serves.
     ids = torch.tensor([[*r, *([r[0]] * (longest - len(r)))] for r in rows], device=device)
@@ -41,7 +42,7 @@ def run_rows(model: nn.Module, rows: Sequence[Sequence[int]], reading: Reading) 
 
 def run_trees(model: nn.Module, rows: Sequence[TreeRow], reading: Reading) -> Tensor:
     """Logits `[positions, vocabulary]` of nodes; each sees its ancestors and itself."""
-    weight = next(model.parameters())
+    dtype, device = next(model.parameters()).dtype, entry_device(model)
     longest = max(len(row.tokens) for row in rows)
     blank = [longest - len(row.tokens) for row in rows]
     padded = [
@@ -54,10 +55,10 @@ def run_trees(model: nn.Module, rows: Sequence[TreeRow], reading: Reading) -> Te
         for row, n in zip(rows, blank, strict=True)
     ]
     ids, depths, lasts = (
-        torch.tensor([p[part] for p in padded], device=weight.device) for part in range(3)
+        torch.tensor([p[part] for p in padded], device=device) for part in range(3)
     )
-    hidden = torch.zeros(len(rows), 1, longest, longest, dtype=weight.dtype, device=weight.device)
-    hidden.masked_fill_(~visible(lasts)[:, None], torch.finfo(weight.dtype).min)
+    hidden = torch.zeros(len(rows), 1, longest, longest, dtype=dtype, device=device)
+    hidden.masked_fill_(~visible(lasts)[:, None], torch.finfo(dtype).min)
     return _run(model, ids, hidden, depths, reading)
 
 

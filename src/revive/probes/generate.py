@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from revive.models.placement import entry_device
 from revive.models.runner import context_length, positions_of
 
 
@@ -91,7 +92,7 @@ def generate(
 
 
 def _continue(model: nn.Module, requests: Sequence[_Request], top_k: int) -> list[list[int]]:
-    device = next(model.parameters()).device
+    device = entry_device(model)
     longest = max(len(r.ids) for r in requests)
     steps = max(r.wanted for r in requests)
     blank = [longest - len(r.ids) for r in requests]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from revive.data.edits import Edit
+from revive.models.placement import entry_device
 from revive.probes.scoring import score_targets
 
 
@@ -81,7 +82,7 @@ def answer(model: Any, tokenizer: Any, edit: Edit) -> str:
     wanted = (edit.target_new, edit.target_true or "")
     length = max(len(tokenizer(f" {t}", add_special_tokens=False)["input_ids"]) for t in wanted)
     ids = list(start)
-    device = next(model.parameters()).device
+    device = entry_device(model)
     with torch.no_grad():
         for _ in range(length):
             logits = model(input_ids=torch.tensor([ids], device=device)).logits[0, -1]

@@ -1,6 +1,6 @@
 """A run whose product is a saved model: what `revive edit` does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from revive.runs.spec import dump_spec, editor_options, load_spec, parse_spec
 
 
 def edit_spec(
-    model: str,
+    model: str | Mapping[str, Any],
     edits: Path,
     editor: str,
     guard: str,
@@ -25,7 +25,7 @@ def edit_spec(
 ) -> RunSpec:
     """The spec of an everyday edit: one probe before and after, a checkpoint now and then."""
     data: dict[str, Any] = {
-        "model": {"name": model},
+        "model": {"name": model} if isinstance(model, str) else dict(model),
         "edits": {"path": str(edits), "on_conflict": on_conflict},
         "editor": {"name": editor},
         "guard": {"name": guard},

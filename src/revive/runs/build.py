@@ -51,16 +51,23 @@ class Built:
     calibration: Calibration | None
 
 
-def load_from_spec(model: ModelSpec) -> LoadedModel:
-    """Load the model a spec names."""
+def load_from_spec(model: ModelSpec, edited: Sequence[int]) -> LoadedModel:
+    """Load the model a spec names, with the projections of these blocks ready to be edited."""
     return load_model(
         model.name,
         dtype=model.dtype,
         device=model.device,
         device_map=model.device_map,
+        quantize=model.quantize,
+        edited=edited,
         revision=model.revision,
         trust_remote_code=model.trust_remote_code,
     )
+
+
+def load_for(spec: RunSpec) -> LoadedModel:
+    """Load the model of a resolved spec."""
+    return load_from_spec(spec.model, editor_options(spec.editor).layers or ())
 
 
 def build(

@@ -3,7 +3,7 @@
 import re
 import types
 from collections.abc import Sequence
-from typing import Any, Union, cast, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -25,7 +25,7 @@ _EXPECTED = {
     "model_attributes_type": "a mapping, as in {key: value}",
 }
 
-_BRANCH = re.compile(r"(list|literal)\[.*\]|one-share|by-site")
+_BRANCH = re.compile(r"(list|literal)\[.*\]|one-share|by-site|whole|by-module")
 
 
 def complaint(
@@ -110,8 +110,15 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _choices(field: FieldInfo | None) -> tuple[object, ...]:
-    annotation: Any = None if field is None else field.annotation
-    return cast("tuple[object, ...]", get_args(annotation))
+    return () if field is None else tuple(_literals(field.annotation))
+
+
+def _literals(annotation: Any) -> list[object]:
+    """All values of the literals in a type, wherever they are."""
+    inner = cast("tuple[object, ...]", get_args(annotation))
+    if get_origin(annotation) is Literal:
+        return list(inner)
+    return [value for part in inner for value in _literals(part)]
 
 
 def _is_branch(place: str | int) -> bool:

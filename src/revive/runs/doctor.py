@@ -21,6 +21,7 @@ from revive.linalg.lowrank import LowRank
 from revive.models.family import read_weight
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
+from revive.models.placement import bring_in, entry_device, named_values
 from revive.models.runner import BlockRunner, positions_of
 from revive.models.site import Site, by_layer
 from revive.runs.orientation import TEXT, ids_of, orientation_error
@@ -63,6 +64,7 @@ def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
     """
     family, model = loaded.family, loaded.model
     sites = family.sites(model, layers=layers)
+    bring_in(model, [site.parameter for site in sites])
     blocks = by_layer(sites)
     named = ", ".join(_named(block) for block in blocks)
     yield Finding(
@@ -88,7 +90,7 @@ def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
 
 
 def _finite(model: Any) -> Finding:
-    bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    bad = [n for n, value in named_values(model) if not bool(torch.isfinite(value).all())]
     if bad:
         return Finding("weights", "failed", f"{bad[0]} holds NaN or infinity; reload the model")
     return Finding("weights", "ok", f"all finite, {next(model.parameters()).dtype}")
@@ -179,7 +181,7 @@ def _target_loss(loaded: LoadedModel, site: Site) -> Finding:
     runner = BlockRunner(loaded.model, loaded.family)
     solved = float(solve_targets(runner, [rows], settings).loss[0])
     row = rows.rewrite[0]
-    device = next(loaded.model.parameters()).device
+    device = entry_device(loaded.model)
     with torch.no_grad():
         logits = loaded.model(input_ids=torch.tensor([row.input_ids], device=device)).logits[0]
     log_p = logits.double().log_softmax(-1)

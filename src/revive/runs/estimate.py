@@ -1,14 +1,12 @@
-"""What a run will need: memory, disk and time, by rough formulas that err on the high side.
+"""What a run will need: memory (see `memory`), disk and time, the latter two by rough formulas.
 
-With L edited blocks, widths d (hidden) and f (inside the MLP), batches of n edits, E edits in all
-and P parameters:
+With L edited blocks, widths d (hidden) and f (inside the MLP), batches of n edits, E edits in all,
+r rows of t tokens, b blocks above l* and P parameters:
 
-Mixtures of experts have m matrices of d f where others have one: all E of them for ledger, moments
-and factors (at most: experts that no edit is sent to need none but the moment), and for updates
-and keys those that a batch of n edits in r rows, each sent to c experts, can meet.
+Mixtures of experts have m matrices of d f where others have one: all E of them for checkpoints and
+moments, and for updates and keys those that a batch of n edits in r rows, each sent to c experts,
+can meet.
 
-    memory   P * bytes(dtype) + 8 L d f (ledger, fp32) + 16 L f^2 (moment and its factor, fp64)
-             + 8 n r t d b (states of the target problems: r rows of t tokens, b blocks above l*)
     disk     per edit 4 L (d + 2 f) (update factors, and keys for memit-seq)
              + (1 + keep) checkpoints of 4 L d f + 4 L f E, + moments 8 L f^2
     time     per edit 6 steps r t P (b / all blocks + head) flops, + 2 L (d + f) d f / n,
@@ -24,10 +22,12 @@ from dataclasses import dataclass
 
 from revive.editors.options import TargetOptions
 from revive.presets.facts import model_facts
+from revive.runs.lengths import Lengths
+from revive.runs.memory import Memory, memory
 from revive.runs.resolve import editor_options
 from revive.runs.schema import RunSpec
+from revive.runs.widths import Widths, edited_widths
 
-_BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 _TOKENS = 32  # of a row: context, prompt and target
 _CPU_FLOPS, _GPU_FLOPS = 2e10, 5e13
 _CALL_SECONDS = 0.005
@@ -35,25 +35,33 @@ _CALL_SECONDS = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Rough needs of a run, without its probes.
+    """Needs of a run; of time without its probes.
 
     Attributes:
         edits: Number of edits it is for.
         batches: Number of batches.
-        memory_bytes: Peak memory.
+        memory: Memory by part.
         disk_bytes: Size of the run folder, and of cached moments.
         seconds: Wall-clock time.
     """
 
     edits: int
     batches: int
-    memory_bytes: int
+    memory: Memory
     disk_bytes: int
     seconds: float
 
+    @property
+    def memory_bytes(self) -> int:
+        """Peak memory."""
+        return self.memory.peak
+
 
 def estimate(
-    spec: RunSpec, model_config: Mapping[str, object], edits: int | None = None
+    spec: RunSpec,
+    model_config: Mapping[str, object],
+    edits: int | None = None,
+    lengths: Lengths | None = None,
 ) -> Estimate:
     """Estimate a resolved spec's needs.
 
@@ -61,6 +69,7 @@ def estimate(
         spec: A resolved spec.
         model_config: The model's `config.json`.
         edits: Number of edits; taken from `edits.limit` if None, else one batch is assumed.
+        lengths: Of their texts; typical ones if None.
     """
     facts = model_facts(model_config)
     options = editor_options(spec.editor)
@@ -74,15 +83,9 @@ def estimate(
     above = facts.blocks - layers[-1]
     steps = int(getattr(options, "steps", None) or 1)
 
-    mixed = len(facts.sparse.intersection(layers))
-    plain = _Widths(len(layers) - mixed, facts.inner)
-    experts = _Widths(mixed * facts.experts, facts.expert_inner)
-    met = _Widths(mixed * min(facts.experts, size * rows * facts.chosen), facts.expert_inner)
-
-    states = 8 * size * rows * _TOKENS * d * max(above, 1)
+    plain, experts = edited_widths(facts, layers)
+    met = Widths(min(experts.count, size * rows * facts.chosen * len(layers)), experts.inner)
     inputs, held = plain.inputs + experts.inputs, plain.squares + experts.squares
-    memory = facts.parameters * _BYTES[spec.model.dtype] + 8 * d * inputs
-    memory += 16 * held + states
     checkpoint = 4 * inputs * (d + count)
     disk = 4 * sum(w.count * d + 2 * w.inputs for w in (plain, met)) * count
     disk += (1 + spec.checkpoint.keep) * checkpoint
@@ -92,25 +95,8 @@ def estimate(
     flops = count * 6 * steps * rows * _TOKENS * active + batches * 2 * work
     sites = len(layers)
     seconds = flops / _throughput(spec) + batches * (steps + sites) * _CALL_SECONDS
-    return Estimate(count, batches, memory, disk, seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class _Widths:
-    """So many projections of one width inside."""
-
-    count: int
-    inner: int
-
-    @property
-    def inputs(self) -> int:
-        """Summed widths."""
-        return self.count * self.inner
-
-    @property
-    def squares(self) -> int:
-        """Entries of their second moments."""
-        return self.count * self.inner**2
+    needed = memory(spec, facts, count, lengths or Lengths())
+    return Estimate(count, batches, needed, disk, seconds)
 
 
 def _throughput(spec: RunSpec) -> float:

@@ -3,18 +3,17 @@
 from typing import Any
 
 from revive.errors import SpecError
-from revive.models.loading import LoadedModel
+from revive.presets.facts import model_facts
 from revive.runs.schema import RunSpec
 from revive.runs.spec import editor_options, read_model_config, resolve
 
 
-def blocks_of(named: str | None, model: dict[str, Any], loaded: LoadedModel) -> list[int]:
+def blocks_of(named: str | None, model: dict[str, Any]) -> list[int]:
     """The blocks that a user names.
 
     Args:
         named: A list like `4,5,6`; `all`; None for those that MEMIT would edit.
         model: As in a spec.
-        loaded: The same, loaded.
 
     Raises:
         SpecError: Neither.
@@ -22,7 +21,8 @@ def blocks_of(named: str | None, model: dict[str, Any], loaded: LoadedModel) -> 
     if named is None:
         return edited_layers(model)
     if named == "all":
-        return list(range(len(loaded.family.blocks_of(loaded.model))))
+        config = read_model_config(model["name"], model.get("revision"))
+        return list(range(model_facts(config).blocks))
     try:
         return [int(part) for part in named.split(",")]
     except ValueError:

@@ -14,10 +14,11 @@ from revive import registry
 from revive.data.edits import Edit
 from revive.data.readers import LoadedEdits
 from revive.models.loading import LoadedModel
+from revive.models.placement import entry_device
 from revive.models.precision import products
 from revive.probes.base import Probe, ProbeContext
 from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
-from revive.runs.build import Built, build, load_from_spec
+from revive.runs.build import Built, build, load_for
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment
@@ -54,7 +55,7 @@ def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict
     """
     edits = read_edits(spec)
     sinks = make_sinks(spec.sinks)
-    loaded = load_from_spec(spec.model)
+    loaded = load_for(spec)
     run_folder = RunFolder.create(folder)
     with run_folder.lock():
         run_folder.write_spec(dump_spec(spec))
@@ -96,7 +97,7 @@ def resume(
             # Nothing is left to do, but a kill may have come before the summary was written.
             return _summarise(spec, run_folder, events)
         edits = read_edits(spec)
-        loaded = load_from_spec(spec.model)
+        loaded = load_for(spec)
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
         check_edits(run_folder, run.journal.events(), edits)
         check_model(run_folder, loaded)
@@ -145,7 +146,7 @@ class _Run:
     def announce(self, edits: LoadedEdits) -> None:
         """Record what the run begins with."""
         built = self.built
-        device = str(next(self.loaded.model.parameters()).device)
+        device = str(entry_device(self.loaded.model))
         self.folder.write_env(
             environment(
                 model_fingerprint=self.loaded.fingerprint,

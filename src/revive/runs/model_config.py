@@ -8,6 +8,7 @@ from revive.errors import PrerequisiteError, SpecError
 
 LAB = "lab"
 _CONFIG = "config.json"
+_TOKENIZER = "tokenizer.json"
 
 
 def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
@@ -42,6 +43,22 @@ def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
     else:
         path = _from_hub(name, revision)
     return _parse(path)
+
+
+def tokenizer_file(name: str, revision: str | None = None) -> Path | None:
+    """The model's `tokenizer.json`, if it is at hand."""
+    if name == LAB:
+        from revive.lab.facts import model_path
+
+        path = model_path() / _TOKENIZER
+    elif Path(name).is_dir():
+        path = Path(name) / _TOKENIZER
+    else:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(name, _TOKENIZER, revision=revision)
+        path = Path(found) if isinstance(found, str) else Path()
+    return path if path.is_file() else None
 
 
 def looks_like_path(name: str) -> bool:

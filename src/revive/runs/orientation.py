@@ -7,6 +7,7 @@ from torch import Tensor
 
 from revive.models.family import read_weight
 from revive.models.loading import LoadedModel
+from revive.models.placement import entry_device
 from revive.models.runner import BlockRunner
 from revive.models.site import Site, by_layer
 
@@ -25,7 +26,7 @@ def orientation_error(loaded: LoadedModel, sites: tuple[Site, ...]) -> float:
 
 def ids_of(loaded: LoadedModel, text: str) -> Tensor:
     """Token ids of a text, `[1, length]`, where the model takes them."""
-    device = next(loaded.model.parameters()).device
+    device = entry_device(loaded.model)
     return torch.tensor([loaded.tokenizer(text)["input_ids"]], device=device)
 
 

@@ -32,12 +32,16 @@ class Rebuilt:
     step: int
 
 
-def rebuild(folder: Path, to: int | None = None) -> Rebuilt:
+def rebuild(folder: Path, to: int | None = None, *, lazily: bool = False) -> Rebuilt:
     """Rebuild model and ledger.
+
+    A base that the run held quantised is the unquantised one here: the edited projections never
+    were anything else, and the rest was not changed.
 
     Args:
         folder: The run folder.
         to: After this batch; the last committed one if None.
+        lazily: Leave everything but the edited projections in the checkpoint's files.
 
     Raises:
         SpecError: Not a run folder, no such batch, or the model is not the one the run began with.
@@ -48,9 +52,10 @@ def rebuild(folder: Path, to: int | None = None) -> Rebuilt:
     committed = journal.committed_step()
     if to is not None and not 0 <= to <= committed:
         raise SpecError(f"{folder}: batch {to} does not stand; the run has {committed} of them.")
-    loaded = load_from_spec(spec.model)
+    layers: list[int] = (spec.editor.model_extra or {})["layers"]
+    where = {"device": "auto", "device_map": {"": "disk"}} if lazily else {}
+    loaded = load_from_spec(spec.model.model_copy(update={"quantize": None, **where}), layers)
     check_model(run, loaded)
-    layers = (spec.editor.model_extra or {})["layers"]
     ledger = Ledger(loaded.model, loaded.family.sites(loaded.model, layers=layers))
     return Rebuilt(spec, loaded, ledger, restore_ledger(run, journal, ledger, to))
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from revive.data.edits import Edit
 from revive.data.stream import Stream
 from revive.errors import SpecError
-from revive.runs.build import CALIBRATION_BATCH, Built, build, load_from_spec
+from revive.runs.build import CALIBRATION_BATCH, Built, build, load_for
 from revive.runs.cache import cache_folder
 from revive.runs.calibrate_energy import calibrate_energy
 from revive.runs.identity import read_edits
@@ -56,4 +56,4 @@ def _fresh_batch(spec: RunSpec) -> Sequence[Edit]:
 
 
 def _built(spec: RunSpec, batch: Sequence[Edit], notify: Notify) -> Built:
-    return build(spec, load_from_spec(spec.model), batch, cache=cache_folder(), notify=notify)
+    return build(spec, load_for(spec), batch, cache=cache_folder(), notify=notify)

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 _Count = Annotated[int, Field(ge=1)]
 _Level = Annotated[float, Field(gt=0)]
@@ -25,6 +33,23 @@ _Energy = Annotated[
     | Annotated[Literal["auto"], Tag("auto")]
     | Annotated[dict[str, _Share], Tag("by-site")],
     Discriminator(_form),
+]
+
+
+def _map_form(value: object) -> str:
+    return "by-module" if isinstance(value, dict) else "whole"
+
+
+def _gpu(value: object) -> object:
+    """Accelerate's short form of a GPU is its number."""
+    return f"cuda:{value}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_Place = Annotated[str, BeforeValidator(_gpu), Field(pattern=r"^(cpu|disk|mps|cuda(:\d+)?)$")]
+_DeviceMap = Annotated[
+    Annotated[Literal["auto", "balanced", "balanced_low_0", "sequential"], Tag("whole")]
+    | Annotated[dict[str, _Place], Tag("by-module")],
+    Discriminator(_map_form),
 ]
 
 
@@ -62,7 +87,10 @@ class ModelSpec(_Part):
         name: `lab`, a folder, or a hub id.
         dtype: Precision it is loaded in, whatever the checkpoint's is.
         device: `auto`, `cpu`, `mps`, `cuda` or `cuda:1`.
-        device_map: Hugging Face's `device_map`, for a model that does not fit one device.
+        device_map: For a model that does not fit one device: `auto`, `balanced`, `sequential`, or a
+            device (`cuda:0`, `cpu`, `disk`) by module name. Instead of `device`.
+        quantize: Hold the base in `8bit` or `4bit`, all but the edited projections, the head and
+            the embeddings.
         revision: Branch, tag or commit on the hub.
         trust_remote_code: Whether code that comes with the model may run.
         precision: How float32 products of its forward passes are computed: `strict`, or `fast`,
@@ -72,7 +100,8 @@ class ModelSpec(_Part):
     name: str
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    device_map: str | None = None
+    device_map: _DeviceMap | None = None
+    quantize: Literal["8bit", "4bit"] | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     precision: Literal["strict", "fast"] = "strict"
@@ -81,6 +110,20 @@ class ModelSpec(_Part):
     @classmethod
     def _name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_placement(self) -> "ModelSpec":
+        if self.device != "auto" and self.device_map is not None:
+            raise ValueError("device and device_map exclude each other; give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _quantised_computes(self) -> "ModelSpec":
+        if self.quantize is not None and self.dtype == "float64":
+            raise ValueError(
+                "a quantised base is not computed in float64; use float32, bfloat16 or float16"
+            )
+        return self
 
 
 class EditsSpec(_Part):

@@ -55,7 +55,7 @@ class TextStatistics:
             self._sites,
             self._texts(),
             cache=self._cache,
-            model_fingerprint=self._loaded.fingerprint,
+            model_fingerprint=self._loaded.forward_fingerprint,
             window=self._window(),
             progress=lambda done, total: self._notify("moments", done, total),
         )
@@ -74,7 +74,7 @@ class TextStatistics:
                 self._sites,
                 self._texts(),
                 cache=self._cache,
-                model_fingerprint=self._loaded.fingerprint,
+                model_fingerprint=self._loaded.forward_fingerprint,
                 window=self._window(),
                 progress=lambda done, total: self._notify("gradients", done, total),
             )

@@ -77,8 +77,8 @@ class Subject:
         Raises:
             SpecError: No such model or block.
         """
-        loaded = load_model(**model)
-        chosen = blocks_of(layers, dict(model), loaded)
+        chosen = blocks_of(layers, dict(model))
+        loaded = load_model(**model, edited=chosen)
         sites = loaded.family.sites(loaded.model, layers=chosen)
         return cls(loaded, Ledger(loaded.model, sites), texts, **options)
 
@@ -97,7 +97,7 @@ class Subject:
             tuple(self.ledger.sites.values()),
             moment_texts(spec, seed=0),
             cache=cache_folder(),
-            model_fingerprint=self.loaded.fingerprint,
+            model_fingerprint=self.loaded.forward_fingerprint,
             window=min(spec.window, context_length(self.loaded.model) or spec.window),
             progress=lambda done, total: progress("moments", done, total),
         )
@@ -110,7 +110,7 @@ def reconstruct_chapter(
     """Run or continue the reconstruction study; write its points and figures below `out`."""
     settings = ReconstructSettings(seeds=tuple(range(subject.draws)))
     ability, measured = subject.ability(QUICK)
-    head = study_head(subject.ledger, subject.loaded.fingerprint, measured, settings)
+    head = study_head(subject.ledger, subject.loaded.forward_fingerprint, measured, settings)
     log = PointLog(out / "reconstruct.jsonl", head)
     found = reconstruct(subject.ledger, ability, log, settings=settings, progress=progress)
     note = (
@@ -127,7 +127,7 @@ def perturb_chapter(
     """Run or continue the perturbation study; write its points, bands and figures below `out`."""
     settings = PerturbSettings(bands=subject.bands, seeds=tuple(range(subject.draws)))
     ability, measured = subject.ability(LIKELIHOODS)
-    head = study_head(subject.ledger, subject.loaded.fingerprint, measured, settings)
+    head = study_head(subject.ledger, subject.loaded.forward_fingerprint, measured, settings)
     log = PointLog(out / "perturb.jsonl", head)
     moments = subject.moments(progress)
     found = perturb(subject.ledger, ability, moments, log, settings=settings, progress=progress)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from revive.errors import NumericalError
+from revive.models.placement import entry_device
 from revive.models.runner import positions_of
 from revive.tasks.likelihood import Progress
 
@@ -72,7 +73,7 @@ def _texts(
     prompts: Sequence[Sequence[int]],
     tokens: int,
 ) -> list[str]:
-    device = next(model.parameters()).device
+    device = entry_device(model)
     longest = max(len(p) for p in prompts)
     # The padded id is masked, so any valid id serves. Left padding, for all rows grow at the end.
     padded = [[*([p[0]] * (longest - len(p))), *p] for p in prompts]
