@@ -2,9 +2,9 @@
 
 Weights are quantised by bitsandbytes while they are loaded: `8bit` is LLM.int8() (arXiv
 2208.07339), `4bit` is NF4 with double quantisation (arXiv 2305.14314). Edited projections stay as
-they are in the checkpoint, and so do the head, which every loss is read from, and the embeddings. Gradients of
-hidden states pass through quantised projections; in 8 bits they are those of the dequantised
-weights, while the forward also rounds activations.
+they are in the checkpoint, and so do the head, which every loss is read from, and the embeddings.
+Gradients of hidden states pass through quantised projections; in 8 bits they are those of the
+dequantised weights, while the forward also rounds activations.
 """
 
 import logging
