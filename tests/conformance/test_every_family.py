@@ -99,9 +99,9 @@ def test_the_loss_of_a_shift_is_that_of_a_model_whose_projection_is_shifted(name
         shift = d * y.norm() / (whole - without).norm()
 
         def shifted(row, shift=shift):
-            def add(y):
-                y[row.lookup] += shift
-                return y
+            def add(out):
+                out[row.lookup] += shift
+                return out
 
             with site_put_through(model, add):
                 return own_loss(model, row)
