@@ -3,6 +3,8 @@
 Whether they are right is tested against a plain solver in tests/reference; here texts go in.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import byte_tokenizer, tiny_model
@@ -12,6 +14,7 @@ from revive.editors.rows import encode_edit
 from revive.editors.targets import TargetSettings, solve_targets
 from revive.models.family import family_of
 from revive.models.runner import BlockRunner
+from revive.probes.scoring import score_targets
 
 EDITS = (
     Edit("{} is in", "Rome", "France"),
@@ -151,6 +154,32 @@ def test_a_bos_token_moves_every_position_by_one():
             assert b.lookup == a.lookup + 1
             assert b.positions == tuple(p + 1 for p in a.positions)
             assert b.labels == a.labels
+
+
+@pytest.mark.parametrize(
+    ("template", "count"), [("<s> $A", 1), ("<s> <s> $A", 2)], ids=["once", "twice"]
+)
+def test_rows_hold_as_many_bos_as_the_tokenizer_adds(template, count):
+    tokenizer = byte_tokenizer(bos=True, template=template)
+    for plain, edit in zip(encoded(bos=False), EDITS, strict=True):
+        bos = encode_edit(tokenizer, edit, CONTEXTS)
+        for a, b in zip((*plain.rewrite, plain.essence), (*bos.rewrite, bos.essence), strict=True):
+            assert b.input_ids == (*[0] * count, *a.input_ids)
+            assert b.lookup == a.lookup + count
+            assert b.positions == tuple(p + count for p in a.positions)
+            assert b.labels == a.labels
+
+
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "<s> <s> $A"], ids=["no", "once", "twice"])
+def test_what_is_solved_for_is_what_is_scored(template):
+    """The solver's rows and the probes' prompts begin alike, whatever the tokenizer adds."""
+    tokenizer = byte_tokenizer(bos=True, template=template)
+    run = runner("llama", torch.float32)
+    rows = [encode_edit(tokenizer, edit, ()) for edit in EDITS]
+    solved = solve_targets(run, rows, replace(SETTINGS, steps=1, kl_factor=0.0)).first_loss
+    prompts = [edit.template.replace("{}", edit.subject) for edit in EDITS]
+    scored = score_targets(run.model, tokenizer, prompts, [edit.target_new for edit in EDITS])
+    torch.testing.assert_close(solved, scored.nll, rtol=0, atol=1e-5)
 
 
 def test_a_position_that_is_off_by_one_is_noticed():
