@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 import torch
-from matrix import BATCHES, DTYPES, FAMILIES, engine, parameters, same
+from matrix import BATCHES, DTYPES, FAMILIES, OWN, engine, parameters, same
 from safetensors.torch import load, save
 
 from revive import registry
@@ -57,8 +57,8 @@ def outside(basis, delta, side):
     return max(left, right) / norm if norm else 0.0
 
 
-def conforms(editor, guard, family, dtype):
-    made = engine(editor, guard, family, dtype)
+def conforms(editor, guard, family, dtype, **changed):
+    made = engine(editor, guard, family, dtype, **changed)
     ledger, at = made.ledger, f"{editor}, {guard}, {family}, {dtype}"
     before = parameters(made)
     results = []
@@ -97,10 +97,10 @@ def conforms(editor, guard, family, dtype):
             assert outside(basis, realised, SIDES[guard]) <= bound, at
 
     # Twice the same; and a resumed stream is the one that nothing stopped.
-    again = engine(editor, guard, family, dtype)
+    again = engine(editor, guard, family, dtype, **changed)
     first = again.apply(BATCHES[0])
     assert same(first.tensors(), results[0].tensors()), f"{at}: not deterministic"
-    resumed = engine(editor, guard, family, dtype)
+    resumed = engine(editor, guard, family, dtype, **changed)
     stored = {name: tensor.clone() for name, tensor in first.tensors().items()}
     resumed.replay(load(save(stored)))
     assert same(parameters(resumed), parameters(again)), f"{at}: a replay differs"
@@ -122,6 +122,14 @@ def _rounding(ledger, key, dtype):
 @pytest.mark.parametrize(("editor", "guard", "family", "dtype"), sorted(PAIRS))
 def test_what_all_promise(editor, guard, family, dtype):
     conforms(editor, guard, family, dtype)
+
+
+@pytest.mark.parametrize("family", ["olmo2", "granite"])
+@pytest.mark.parametrize("editor", EDITORS)
+def test_what_editors_promise_behind_a_norm_or_a_scale(editor, family):
+    # Norms make a tiny model's states as long as a large one's: steps must be longer too.
+    longer = {} if editor in OWN else {"lr": 1.0}
+    conforms(editor, "revive", family, "fp32" if family == "olmo2" else "bf16", **longer)
 
 
 @pytest.mark.slow

@@ -91,6 +91,24 @@ def test_an_adapter_of_gpt2_stores_its_weight_the_other_way_round(tmp_path, corp
     assert close(adapted(folder, done.path), of_run(tmp_path / "run"))
 
 
+def test_a_model_with_a_norm_after_its_mlp_leaves_in_every_form(tmp_path, corpus):
+    folder = tmp_path / "gemma2"
+    tiny_model("gemma2", dtype=torch.float32).save_pretrained(folder)
+    byte_tokenizer(bos=True).save_pretrained(folder)
+    run_here(write_spec_in(tmp_path, folder, corpus, edits=4), tmp_path / "run")
+    wanted = of_run(tmp_path / "run")
+    done = {f: export_run(tmp_path / "run", tmp_path / f, f) for f in ("hf", "lora", "delta")}
+    options = {"dtype": torch.float32, "attn_implementation": "eager"}
+    base = AutoModelForCausalLM.from_pretrained(folder, **options)
+    assert not close(logits(base, byte_tokenizer(bos=True)), wanted, 1e-3)
+    stock = AutoModelForCausalLM.from_pretrained(done["hf"].path, **options)
+    assert close(logits(stock, byte_tokenizer(bos=True)), wanted, 1e-5)
+    assert close(adapted(folder, done["lora"].path), wanted)
+    loaded = load_model(str(folder), device="cpu")
+    Delta.load(done["delta"].path).apply(loaded.model)
+    assert close(logits(loaded.model, loaded.tokenizer), wanted)
+
+
 def test_a_smaller_rank_is_the_best_one_and_says_what_it_leaves_out(calm_run, tmp_path):
     ledger = rebuild(calm_run).ledger
     done = export_run(calm_run, tmp_path / "adapter", "lora", rank=3)

@@ -63,7 +63,7 @@ def test_control_dividing_by_the_gain_can_lead_away():
 @LAW
 @given(SIZES)
 def test_what_can_be_written_is_written(sizes):
-    """Outputs of the same length reach what they can: exactly, as staying loses its weight."""
+    """What an output of the same length reaches: exactly, as staying loses its weight."""
     d, n, seed = sizes
     gain = randn(d, seed=seed).sign() * (1 + 0.4 * randn(d, seed=seed + 7).sin())
     y, other = randn(n, d, seed=seed + 1), randn(n, d, seed=seed + 2)

@@ -3,6 +3,8 @@
 Whether they are right is tested against a plain solver in tests/reference; here texts go in.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import byte_tokenizer, tiny_model
@@ -12,6 +14,7 @@ from revive.editors.rows import encode_edit
 from revive.editors.targets import TargetSettings, solve_targets
 from revive.models.family import family_of
 from revive.models.runner import BlockRunner
+from revive.probes.scoring import score_targets
 
 EDITS = (
     Edit("{} is in", "Rome", "France"),
@@ -26,7 +29,7 @@ SETTINGS = TargetSettings(
 PRECISIONS = pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=["fp64", "fp32"]
 )
-MODELS = pytest.mark.parametrize("name", ["gpt2", "llama"])
+MODELS = pytest.mark.parametrize("name", ["gpt2", "llama", "olmo2"])
 BOS = pytest.mark.parametrize("bos", [False, True], ids=["plain", "bos"])
 
 
@@ -56,11 +59,14 @@ def test_a_batch_of_one_equals_a_batch_of_many(name, dtype, tolerance, bos):
         alone = solve_targets(run, [edit], SETTINGS)
         assert relative(together.z[i], alone.z[0]) <= tolerance
         assert relative(reverse.z[len(rows) - 1 - i], alone.z[0]) <= tolerance
-        assert relative(alone.z, alone.z0) > 1e-2, "the target must have moved"
+        assert relative(alone.z, alone.z0) > 1e-3, "the target must have moved"
 
 
 def left_padded_target(model, block, edit):
-    """One edit's target, all rows in one left-padded batch through the whole model."""
+    """One edit's target, all rows in one left-padded batch through the whole model.
+
+    The shift is added to the MLP's output, whatever the block makes of it.
+    """
     rows = (*edit.rewrite, edit.essence)
     length = max(len(r.input_ids) for r in rows)
     pad = [length - len(r.input_ids) for r in rows]
@@ -71,21 +77,32 @@ def left_padded_target(model, block, edit):
     at = torch.tensor([p + r.lookup for p, r in zip(pad, rows, strict=True)])
     every = torch.arange(len(rows))
     s = SETTINGS
-    start = []
+    start, outputs = [], []
 
     def log_p(delta):
-        def hook(_module, _args, output):
-            hidden = (output[0] if isinstance(output, tuple) else output).clone()
-            start.append(hidden[0, at[0]].detach().clone())
-            hidden[every, at] = hidden[every, at] + delta
-            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+        def shift(_module, _args, output):
+            outputs.append(output[0, at[0]].detach().clone())
+            out = output.clone()
+            out[every, at] = out[every, at] + delta * unit
+            return out
 
-        handle = block.register_forward_hook(hook)
+        def keep(_module, _args, output):
+            hidden = output[0] if isinstance(output, tuple) else output
+            start.append(hidden[0, at[0]].detach().clone())
+
+        handles = [block.mlp.register_forward_hook(shift), block.register_forward_hook(keep)]
         try:
             return torch.log_softmax(model(**inputs).logits, dim=-1)
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
+    unit = 1.0
+    with torch.no_grad():
+        if hasattr(block, "post_feedforward_layernorm"):
+            log_p(torch.zeros(32, dtype=next(model.parameters()).dtype))
+            y = outputs[0]
+            unit = y.norm() / block.post_feedforward_layernorm(y).norm()
     delta = torch.zeros(32, dtype=next(model.parameters()).dtype, requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=s.lr)
     base = None
@@ -109,7 +126,9 @@ def left_padded_target(model, block, edit):
             bound = s.clamp * start[0].norm()
             if delta.norm() > bound:
                 delta.mul_(bound / delta.norm())
-    return start[0] + delta.detach()
+    with torch.no_grad():
+        log_p(delta)
+    return start[-1]
 
 
 @BOS
@@ -135,6 +154,32 @@ def test_a_bos_token_moves_every_position_by_one():
             assert b.lookup == a.lookup + 1
             assert b.positions == tuple(p + 1 for p in a.positions)
             assert b.labels == a.labels
+
+
+@pytest.mark.parametrize(
+    ("template", "count"), [("<s> $A", 1), ("<s> <s> $A", 2)], ids=["once", "twice"]
+)
+def test_rows_hold_as_many_bos_as_the_tokenizer_adds(template, count):
+    tokenizer = byte_tokenizer(bos=True, template=template)
+    for plain, edit in zip(encoded(bos=False), EDITS, strict=True):
+        bos = encode_edit(tokenizer, edit, CONTEXTS)
+        for a, b in zip((*plain.rewrite, plain.essence), (*bos.rewrite, bos.essence), strict=True):
+            assert b.input_ids == (*[0] * count, *a.input_ids)
+            assert b.lookup == a.lookup + count
+            assert b.positions == tuple(p + count for p in a.positions)
+            assert b.labels == a.labels
+
+
+@pytest.mark.parametrize("template", ["$A", "<s> $A", "<s> <s> $A"], ids=["no", "once", "twice"])
+def test_what_is_solved_for_is_what_is_scored(template):
+    """The solver's rows and the probes' prompts begin alike, whatever the tokenizer adds."""
+    tokenizer = byte_tokenizer(bos=True, template=template)
+    run = runner("llama", torch.float32)
+    rows = [encode_edit(tokenizer, edit, ()) for edit in EDITS]
+    solved = solve_targets(run, rows, replace(SETTINGS, steps=1, kl_factor=0.0)).first_loss
+    prompts = [edit.template.replace("{}", edit.subject) for edit in EDITS]
+    scored = score_targets(run.model, tokenizer, prompts, [edit.target_new for edit in EDITS])
+    torch.testing.assert_close(solved, scored.nll, rtol=0, atol=1e-5)
 
 
 def test_a_position_that_is_off_by_one_is_noticed():

@@ -262,8 +262,8 @@ def tiny_model(name, *, inner=48, dtype=torch.float64, seed=0):
     return model.to(dtype).eval()
 
 
-def byte_tokenizer(*, bos=False):
-    """One token per byte; `<s>` = 0, `</s>` = 1, `<unk>` = 2."""
+def byte_tokenizer(*, bos=False, template="<s> $A"):
+    """One token per byte; `<s>` = 0, `</s>` = 1, `<unk>` = 2; specials by template if `bos`."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {"<s>": 0, "</s>": 1, "<unk>": 2} | {c: i + 3 for i, c in enumerate(alphabet)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
@@ -272,7 +272,9 @@ def byte_tokenizer(*, bos=False):
         tokenizer.post_processor = processors.Sequence(
             [
                 processors.ByteLevel(trim_offsets=False),
-                processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)]),
+                processors.TemplateProcessing(
+                    single=template, special_tokens=[("<s>", 0), ("</s>", 1)]
+                ),
             ]
         )
     return PreTrainedTokenizerFast(

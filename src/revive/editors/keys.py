@@ -122,6 +122,21 @@ class KeySweep:
         entry = self._runner.family.entry_of(self._runner.model, site.layer)
         if entry is None:
             return wanted
+        return entry.pulled_back(self._output_of(site).to(wanted), wanted.T).T
+
+    @torch.no_grad()
+    def received(self, site: Site) -> Tensor | None:
+        """What the stream receives of the site on the plain prompts, `[d, n]`.
+
+        None where it simply receives what the site puts out, and may receive anything.
+        """
+        entry = self._runner.family.entry_of(self._runner.model, site.layer)
+        if entry is None:
+            return None
+        y = self._output_of(site)
+        return entry.written(y.to(self._dtype(y))).T
+
+    def _output_of(self, site: Site) -> Tensor:
         n = self._count
         self._move_to(site.layer)
         with self._runner.outputs_of([site]) as seen:
@@ -129,8 +144,7 @@ class KeySweep:
                 self._hidden[:n], site.layer, site.layer + 1, self._mask[:n], self._positions[:n]
             )
         out = seen[site.key]
-        y = out[torch.arange(n, device=out.device), self._lookup[:n].to(out.device)]
-        return entry.pulled_back(y.to(wanted), wanted.T).T
+        return out[torch.arange(n, device=out.device), self._lookup[:n].to(out.device)]
 
     def _run_layer(self, layer: int) -> None:
         self._runner.run(self._hidden, layer, layer + 1, self._mask, self._positions)

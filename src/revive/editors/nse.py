@@ -10,7 +10,8 @@ Defaults: alpha, upper and the share are the authors' per model (their presets),
 
 Differs from the paper:
 - A share of 1 selects every neuron; in the authors' code rounding may drop the last ones.
-- Models without published bounds get them relative to the target's length, see `NseOptions`.
+- Models without published bounds get them relative to the target's length, see `NseOptions`; alpha
+  relative to what the block receives of its projection, where that is scaled or normalised.
 - A key history holds every edit of a batch, taken part or not, as in the authors' code.
 """
 
@@ -62,13 +63,13 @@ class Nse(CovarianceEditor[NseOptions]):
         last = context.sites[-1]
         length = solved.z.norm(dim=1)
         o = self.options
-        alpha = length * _LEAST if o.alpha is None else torch.full_like(length, o.alpha)
         upper = length * _MOST if o.upper is None else torch.full_like(length, o.upper)
         rounds = 0
         for _ in range(o.passes):
             started = perf_counter()
             sweep = self._sweep(solved.rows, context)
             missing = (solved.z - sweep.outputs(last.layer).T).norm(dim=1)
+            alpha = self._least(length, sweep.received(last))
             seconds["keys"] += perf_counter() - started
             chosen = ((alpha < missing) & (missing < upper)).nonzero().flatten().tolist()
             if not chosen:
@@ -81,6 +82,14 @@ class Nse(CovarianceEditor[NseOptions]):
         seconds["keys"] += perf_counter() - started
         notes = {**solved.notes, "rounds": float(rounds)}
         return Outcome(increment, solved.failed, notes, seconds)
+
+    def _least(self, length: Tensor, received: Tensor | None) -> Tensor:
+        """How much must be missing for an edit to take part, `[n]`."""
+        if self.options.alpha is not None:
+            return torch.full_like(length, self.options.alpha)
+        # Behind a norm, a block that adds little to the stream can also change it by little only.
+        reach = length if received is None else torch.minimum(length, received.norm(dim=0))
+        return reach * _LEAST
 
     def _round(
         self,
