@@ -28,6 +28,24 @@ class Machine:
     bandwidth: float
     launch: float
 
+    def change(self, later: "Machine") -> float:
+        """Largest relative difference between two measurements: of a quiet machine, a few percent.
+
+        Rates of a machine that does other work are no floor: what was timed while it did less may
+        come out below.
+        """
+        before = [*self.matmul.values(), self.bandwidth]
+        after = [*later.matmul.values(), later.bandwidth]
+        return max(abs(a - b) / max(a, b) for a, b in zip(before, after, strict=True))
+
+    def fastest(self, later: "Machine") -> "Machine":
+        """The better of two measurements."""
+        return Machine(
+            {k: max(v, later.matmul[k]) for k, v in self.matmul.items()},
+            max(self.bandwidth, later.bandwidth),
+            min(self.launch, later.launch),
+        )
+
 
 def measure(device: torch.device, dtypes: tuple[str, ...], *, quick: bool = False) -> Machine:
     """Measure; the best of several repetitions, since a floor is what is possible."""

@@ -2,11 +2,14 @@
 
 One edit's target at a time, all of its rows through the whole model with logits at every position;
 keys and outputs by a whole forward for every edited layer, and once more after the batch for the
-history; the [d_in, d_in] system by LU; the guard by a full SVD of the weight at every batch and a
-dense update. Nothing of the library's solvers is used here, and the results must be equal.
+history; moments by a pass over the text for every layer, which ends there (so MEMIT's programs,
+`rome/repr_tools.py` and `rome/layer_stats.py` of github.com/kmeng01/memit); the [d_in, d_in] system
+by LU; the guard by a full SVD of the weight at every batch and a dense update. Nothing of the
+library's solvers is used here, and the results must be equal.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,7 +153,7 @@ def plain_guard(weight: Tensor, update: Tensor, energy: float) -> Tensor:
 def plain_moments(
     model: nn.Module, sites: Sequence[Site], texts: Sequence[Sequence[int]]
 ) -> dict[str, Tensor]:
-    """One pass over the text for every site, with a whole forward each time; fp32 sums."""
+    """One pass over the text for every site, each as far as that site; fp32 sums."""
     device = next(model.parameters()).device
     rows = [Row(tuple(t), 0) for t in texts]
     found: dict[str, Tensor] = {}
@@ -158,7 +161,7 @@ def plain_moments(
         total = torch.zeros(site.shape[1], site.shape[1], device=device)
         for first in range(0, len(rows), _TEXTS):
             ids, mask = _padded(rows[first : first + _TEXTS], device)
-            keys = _inputs(model, site, ids, mask)[mask.bool()].float()
+            keys = _inputs(model, site, ids, mask, stop=True)[mask.bool()].float()
             total.addmm_(keys.T, keys)
         found[site.parameter] = total / sum(len(t) for t in texts)
     return found
@@ -213,13 +216,22 @@ def _outputs(model: Any, rows: Sequence[EditRows], block: nn.Module) -> Tensor:
     return torch.stack(found)
 
 
-def _inputs(model: Any, site: Site, ids: Tensor, mask: Tensor) -> Tensor:
+class _Enough(Exception):
+    """What was wanted of a forward has been seen."""
+
+
+def _inputs(model: Any, site: Site, ids: Tensor, mask: Tensor, *, stop: bool = False) -> Tensor:
     seen: list[Tensor] = []
-    handle = model.get_submodule(site.module).register_forward_pre_hook(
-        lambda _module, args: seen.append(args[0])
-    )
+
+    def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+        seen.append(args[0])
+        if stop:
+            raise _Enough
+
+    handle = model.get_submodule(site.module).register_forward_pre_hook(hook)
     try:
-        model(input_ids=ids, attention_mask=mask, use_cache=False)
+        with suppress(_Enough):
+            model(input_ids=ids, attention_mask=mask, use_cache=False)
     finally:
         handle.remove()
     return seen[0]

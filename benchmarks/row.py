@@ -15,7 +15,8 @@ class Row:
         part: Its name.
         seconds: Ours.
         needed: Work of the exact method.
-        counted: Floating point operations that were really done; None where they were not counted.
+        excess: Operations that were really done over those needed, for the same input; None where
+            they were not counted.
         plain: Seconds of the plain reference for the same amount; None without one.
         scaled: What the reference was timed on, if not on the same amount.
         difference: Relative difference of the two results.
@@ -26,7 +27,7 @@ class Row:
     part: str
     seconds: float
     needed: Work
-    counted: float | None = None
+    excess: float | None = None
     plain: float | None = None
     scaled: str = ""
     difference: float | None = None
@@ -53,7 +54,6 @@ class Row:
             "bound": floor.bound,
             "over_floor": self.seconds / floor.seconds,
             "share_of_matmul_rate": self.needed.total / self.seconds / rate,
-            "counted_over_needed": _over(self.counted, self.needed.total),
             "speedup": None if self.plain is None else self.plain / self.seconds,
             "share_of_batch": self.seconds / batch if batch else None,
         }
@@ -63,10 +63,6 @@ class Row:
         total = self.needed.total
         seconds = sum(v / machine.matmul[k] for k, v in self.needed.flops.items())
         return total / seconds if seconds else machine.matmul["float32"]
-
-
-def _over(a: float | None, b: float) -> float | None:
-    return None if a is None or b == 0 else a / b
 
 
 def relative(actual: Any, expected: Any) -> float:

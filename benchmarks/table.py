@@ -52,7 +52,10 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def _rates(machine: Mapping[str, Any]) -> str:
     rates = ", ".join(f"{v / 1e9:,.1f} GFLOP/s {k}" for k, v in machine["matmul"].items())
-    return f"Measured: {rates}; {machine['bandwidth'] / 1e9:,.1f} GB/s."
+    return (
+        f"Measured: {rates}; {machine['bandwidth'] / 1e9:,.1f} GB/s. Between the beginning and the "
+        f"end of the run the rates changed by up to {machine['change']:.0%}."
+    )
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -68,7 +71,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             row["bound"],
             f"{row['over_floor']:.1f}",
             f"{row['share_of_matmul_rate']:.0%}",
-            "–" if row["counted_over_needed"] is None else f"{row['counted_over_needed']:.2f}",
+            "–" if row["excess"] is None else f"{row['excess']:.2f}",
             "–" if row["share_of_batch"] is None else f"{row['share_of_batch']:.2%}",
             "–" if row["plain"] is None else _number(row["plain"]),
             "–" if row["speedup"] is None else f"{row['speedup']:.1f}",

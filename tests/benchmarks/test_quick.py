@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import _unjudged, main
 
 PARTS = (
     "moments",
@@ -42,6 +42,8 @@ def test_every_part_has_a_time_a_floor_and_a_line_on_the_page(result):
         assert row["bound"] in ("flops", "bytes", "launch")
         assert row["over_floor"] == pytest.approx(row["seconds"] / row["floor"])
         assert row["plain"] > 0
+        # Nothing can be done with fewer operations than it needs.
+        assert row["excess"] is None or row["excess"] > 0.99
         assert f"| {row['part']} |" in page
 
 
@@ -70,3 +72,13 @@ def test_what_cannot_be_timed_is_refused(arguments, said, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     assert said in capsys.readouterr().err
+
+
+def test_numbers_of_a_busy_machine_or_another_batch_are_not_judged():
+    sound = [{"part": "solve", "over_floor": 1.3}]
+    assert _unjudged(sound, 0.02, 100) == ""
+    assert "rates changed" in _unjudged(sound, 0.4, 100)
+    assert "solve took less than its floor" in _unjudged(
+        [{"part": "solve", "over_floor": 0.8}], 0.02, 100
+    )
+    assert "batch of 100" in _unjudged(sound, 0.02, 8)
