@@ -1,18 +1,22 @@
 """Exports in all three forms: what stock `transformers` and `peft` make of them, elsewhere."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
-from e2e_runs import SITES, logits_elsewhere, revive, run_here, write_spec_in
+import yaml
+from e2e_runs import SITES, journal, logits_elsewhere, revive, run_here, write_spec_in
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from tiny import byte_tokenizer, tiny_model
 from transformers import AutoModelForCausalLM
 
 from revive import Delta, SpecError, load_model
 from revive.export.run import export_run
+from revive.runs.loop import resume
 from revive.runs.rebuild import finish_model, rebuild
 from revive.runs.rollback import rollback_edit
 
@@ -220,3 +224,74 @@ def test_the_command(calm_run, tmp_path):
     done = revive("export", calm_run, tmp_path / "b")
     assert done.stdout == ""
     assert "13 edits of 7 batches" in done.stderr
+
+
+def base_with_papers(tmp_path, dtype):
+    """A base with a card, a licence, generation settings and a chat template."""
+    folder = tmp_path / "My-Base"
+    model = tiny_model("llama", dtype=dtype)
+    model.generation_config.max_new_tokens = 17
+    model.save_pretrained(folder)
+    tokenizer = byte_tokenizer(bos=True)
+    tokenizer.chat_template = "{{ messages }}!"
+    tokenizer.save_pretrained(folder)
+    head = "license: other\nlicense_name: own\nlanguage: [en, de]\nlibrary_name: keras"
+    (folder / "README.md").write_text(f"---\n{head}\n---\nA base.\n", "utf-8")
+    (folder / "LICENSE.txt").write_text("Do no harm.", "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_card_says_what_was_done_and_the_rest_comes_along(tmp_path, corpus, dtype):
+    """Also where the weights are written anew, as from a base in bfloat16."""
+    folder = base_with_papers(tmp_path, dtype)
+    probes = [{"name": "edits"}, {"name": "perplexity", "text": str(corpus), "characters": 300}]
+    spec = write_spec_in(tmp_path, folder, corpus, edits=3, probes=probes)
+    run_here(spec, tmp_path / "run")
+    done = export_run(tmp_path / "run", tmp_path / "edited", "hf")
+    text = (done.path / "README.md").read_text("utf-8")
+    card = ModelCard(text)
+    head = card.data.to_dict()
+    assert head["base_model"] == "My-Base"
+    assert head["base_model_relation"] == "finetune"
+    assert head["library_name"] == "transformers"
+    assert (head["license"], head["license_name"]) == ("other", "own")
+    assert head["language"] == ["en", "de"]
+    assert str(tmp_path) not in text
+    assert "3 facts were changed in 2 batches" in text
+    final = json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))["final"]
+    for name in ("efficacy", "perplexity"):
+        assert re.search(rf"\| {name} \| \S+ \| {final[name]:.4g} \|", text)
+    recipe = yaml.safe_load(text.partition("```yaml")[2].partition("```")[0])
+    assert recipe["editor"]["ridge"] == 1000.0
+    assert recipe["guard"]["name"] == "revive"
+    assert recipe["moments"]["text"] == ["corpus.txt"]
+    edited, base = (load_model(str(p), device="cpu") for p in (done.path, folder))
+    assert edited.fingerprint != base.fingerprint
+    assert f"base: `My-Base`, fingerprint `{base.fingerprint}`" in text
+    assert f"this model: fingerprint `{edited.fingerprint}`" in text
+    assert (done.path / "LICENSE.txt").read_text("utf-8") == "Do no harm."
+    assert edited.model.generation_config.max_new_tokens == 17
+    assert edited.tokenizer.chat_template == "{{ messages }}!"
+
+
+def test_a_card_has_the_numbers_of_its_own_batch(run_folder, tmp_path):
+    """Measured after batches 3, 6 and 7; a removed edit makes what was measured before it void."""
+
+    def card(name, step=None):
+        return (
+            export_run(run_folder, tmp_path / name, "hf", step=step).path / "README.md"
+        ).read_text("utf-8")
+
+    at_three = [e for e in journal(run_folder) if e["event"] == "measure" and e["step"] == 3][-1]
+    ratio = at_three["metrics"]["weight_norm_ratio"]
+    assert f"| {ratio:.4g} |" in card("three", 3)
+    assert "Nothing was measured" not in card("seven")
+    assert "efficacy |" not in card("two", 2)
+    rollback_edit(run_folder, "home-8", measure=False)
+    assert "Nothing was measured of the model" in card("seven-without")
+    assert f"| {ratio:.4g} |" in card("three-again", 3)
+    resume(run_folder)
+    assert "Nothing was measured" not in card("measured-again")
+    assert "12 facts were changed in 7 batches" in card("counted")
+    assert "1 were taken out again" in card("told")

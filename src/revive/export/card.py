@@ -104,9 +104,19 @@ def made(
         if kind == "measure" and event["step"] == step and step > 0:
             measured.update(event["metrics"])
             sample = event.get("sample") or sample
-    counts = {"edits": len(present - gone), "failed": failed, "removed": len(gone)}
-    hashes = {"base": base, "edited": edited, "version": version}
-    return Made(spec, step, **counts, unedited=unedited, measured=measured, sample=sample, **hashes)
+    return Made(
+        spec,
+        step,
+        edits=len(present - gone),
+        failed=failed,
+        removed=len(gone),
+        unedited=unedited,
+        measured=measured,
+        sample=sample,
+        base=base,
+        edited=edited,
+        version=version,
+    )
 
 
 def model_card(about: Made, base: Path | None) -> str:

@@ -38,6 +38,8 @@ class Trackio(Sink):
             name=f"{run.name}-{self._told.id}",
             resume="allow",
             config=dict(run.spec),
+            auto_log_cpu=False,
+            auto_log_gpu=False,
         )
         for point in past:
             self.receive(point)
@@ -48,5 +50,7 @@ class Trackio(Sink):
             self._run.log({**point.values, "edits": point.edits}, step=point.index)
 
     def close(self) -> None:
-        """Let it finish writing."""
-        self._run.finish()
+        """Let it finish writing, through the module: else it would finish the run again at exit."""
+        import trackio
+
+        trackio.finish()

@@ -44,7 +44,7 @@ class Wandb(Sink):
             resume="allow",
             config=dict(run.spec),
             dir=str(run.folder),
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
         )
         self._run.define_metric("edits")
         self._run.define_metric("*", step_metric="edits")
