@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from revive.editors.rows import Row
+from revive.models.placement import entry_device
 
 
 @dataclass(frozen=True)

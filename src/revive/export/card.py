@@ -47,10 +47,9 @@ def model_card(spec: RunSpec, step: int, edits: int, summary: dict[str, Any] | N
     ]
     if spec.model.quantize is not None:
         lines += [
-            f"What each fact should look like inside the model was solved, and everything below "
-            f"measured, on the base quantised to {spec.model.quantize}. The edited weights here are "
-            "the unquantised base's plus the updates, in full precision; all others are the "
-            "unquantised base's own.",
+            "Targets were solved, and everything below measured, on the base quantised to "
+            f"{spec.model.quantize}. The edited weights here are the unquantised base's plus the "
+            "updates; all others are the unquantised base's own.",
             "",
         ]
     if summary is None:

@@ -11,7 +11,6 @@ from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import LoadedModel
 from revive.runs.atomic import is_disk_full
 
-
 _SHARD = "4GB"
 
 

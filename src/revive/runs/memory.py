@@ -15,8 +15,8 @@ equations   8 L f^2: the Cholesky factor, fp64. With a history of n_h keys (memi
 basis       8 L r (d + f), with r at most the guard's share of min(d, f).
 loading     the checkpoint, where it is stored in another dtype: its pages are mapped until they are
             converted. The system may take these back; they count as memory until it does.
-text        the pass over text, N = 4,096 tokens or all there are: f N ((L + 2) b + 12), that is L recorded inputs
-            and the MLP's own, then one of them picked out and widened to fp64.
+text        the pass over text, N = 4,096 tokens or all there are: f N ((L + 2) b + 12), that is L
+            recorded inputs and the MLP's own, then one of them picked out and widened to fp64.
 targets     a chunk of edits, S = tokens from the subject on, R = tokens of whole rows:
               2 k b R * blocks            keys and values before the subject
               + S * (a f b + 8 d + q b + 2 q b R / S + h t (4 + b if b < 4)) * blocks above
@@ -151,16 +151,15 @@ def _equations(spec: RunSpec, options: EditorOptions, sites: int, f: int, edits:
 
 def _text(spec: RunSpec, facts: ModelFacts, sites: int, lengths: Lengths) -> float:
     named, most = spec.moments.text, spec.moments.samples
-    sizes = [Path(path).stat().st_size for path in named if Path(path).is_file()] if isinstance(
-        named, list
-    ) else [_LAB_SENTENCE * min(most, _LAB_SENTENCES)]
-    tokens = min(_PASS, sum(sizes) / lengths.characters)
+    if isinstance(named, list):
+        size = sum(Path(path).stat().st_size for path in named if Path(path).is_file())
+    else:
+        size = _LAB_SENTENCE * min(most, _LAB_SENTENCES)
+    tokens = min(_PASS, size / lengths.characters)
     return facts.inner * tokens * ((sites + 2) * _BYTES[spec.model.dtype] + 12)
 
 
-def _targets(
-    spec: RunSpec, options: EditorOptions, facts: ModelFacts, lengths: Lengths
-) -> float:
+def _targets(spec: RunSpec, options: EditorOptions, facts: ModelFacts, lengths: Lengths) -> float:
     size, f = _BYTES[spec.model.dtype], facts.inner
     contexts = options.contexts if isinstance(options, TargetOptions) else 0
     length = options.context_length + 2 if isinstance(options, TargetOptions) else 0

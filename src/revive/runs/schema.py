@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 _Count = Annotated[int, Field(ge=1)]
 _Level = Annotated[float, Field(gt=0)]
@@ -37,9 +45,7 @@ def _gpu(value: object) -> object:
     return f"cuda:{value}" if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-_Place = Annotated[
-    str, BeforeValidator(_gpu), Field(pattern=r"^(cpu|disk|mps|cuda(:\d+)?)$")
-]
+_Place = Annotated[str, BeforeValidator(_gpu), Field(pattern=r"^(cpu|disk|mps|cuda(:\d+)?)$")]
 _DeviceMap = Annotated[
     Annotated[Literal["auto", "balanced", "balanced_low_0", "sequential"], Tag("whole")]
     | Annotated[dict[str, _Place], Tag("by-module")],
