@@ -25,9 +25,7 @@ def logits(model):
         return model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
 
 
-def test_it_edits_and_its_targets_are_of_the_quantised_base(
-    small_run, tmp_path, tiny_folder, corpus
-):
+def test_its_targets_are_of_the_quantised_base(small_run, tmp_path, tiny_folder, corpus):
     batches = [e for e in journal(small_run) if e["event"] == "batch"]
     assert len(batches) == 2
     for batch in batches:

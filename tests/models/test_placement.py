@@ -187,9 +187,8 @@ def test_a_block_that_was_on_the_disk_is_brought_in_by_the_ledger(pair):
     here, away = pair
     site = away.family.site(away.model, 2)
     ledger = Ledger(away.model, [site])
-    assert torch.equal(
-        ledger.original(site.parameter), Ledger(here.model, [site]).original(site.parameter)
-    )
+    w0 = here.model.get_parameter(site.parameter)
+    assert torch.equal(ledger.original(site.parameter), w0.T if site.transposed else w0)
     update = LowRank(torch.ones(32, 1), torch.ones(1, site.shape[1]))
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():

@@ -50,9 +50,8 @@ def test_only_the_base_is_quantised(bases, name, form):
 @FORMS
 def test_gradients_of_hidden_states_are_those_of_the_dequantised_weights(bases, form):
     small = load_model(bases["llama"], device="cpu", quantize=form, edited=EDITED)
-    plain = load_model(
-        bases["llama"], device="cpu", quantize=form, edited=EDITED
-    ).model.dequantize()
+    same = load_model(bases["llama"], device="cpu", quantize=form, edited=EDITED)
+    plain = same.model.dequantize()
     whole = load_model(bases["llama"], device="cpu").model
     mask = torch.ones(2, 6, dtype=torch.long)
     start = torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(0))

@@ -52,8 +52,8 @@ def told_and_taken(folder, shape, **parts):
         "model": {"name": str(folder / "model"), "device": "cpu", **parts.get("model", {})},
         "edits": {"path": "lab", "limit": 4, "batch_size": 4, **parts.get("edits", {})},
         "editor": {"name": "memit-seq", "steps": 2, "ridge": 1000.0, "contexts": 3}
-        | {"context_length": 4, **parts.get("editor", {})},
-        "moments": {"text": "lab", "samples": parts.get("samples", 60)},
+        | {"context_length": 2, "layers": [4], **parts.get("editor", {})},
+        "moments": {"text": "lab", "samples": parts.get("samples", 40)},
         "probes": [{"name": "edits", "sample": 4}],
         "threads": 1,
     }
@@ -86,7 +86,7 @@ def test_the_estimate_is_what_the_run_takes(shape, tmp_path):
     [
         ("llama", {"model": {"dtype": "bfloat16"}, "samples": 10}),
         ("gpt2", {"model": {"dtype": "bfloat16"}, "samples": 10}),
-        ("llama", {"edits": {"limit": 48, "batch_size": 48}, "editor": {"contexts": 5}}),
+        ("llama", {"edits": {"limit": 48, "batch_size": 48}, "editor": {"layers": [2, 3, 4]}}),
         ("gpt2", {"samples": 2000}),
     ],
     ids=["llama-bf16", "gpt2-bf16", "llama-many-edits", "gpt2-much-text"],

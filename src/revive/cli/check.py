@@ -78,9 +78,8 @@ def check(
         f"{needs.seconds / 60:.0f} min without probes."
     )
     told = needs.memory
-    say(
-        f"memory, GiB, throughout: {_parts(told.standing)}; at most one of: {_parts(told.working)}."
-    )
+    say(f"memory, GiB, all the time: {_parts(told.standing)}")
+    say(f"memory, GiB, the largest of these at a time: {_parts(told.working)}")
     if not resolved.model.device.startswith(("cpu", "mps")):
         say(
             f"on a GPU: {told.on_gpu / _GIB:.1f} GiB of its memory and "

@@ -3,8 +3,9 @@
 Weights are quantised by bitsandbytes while they are loaded: `8bit` is LLM.int8() (arXiv
 2208.07339), `4bit` is NF4 with double quantisation (arXiv 2305.14314). Edited projections stay as
 they are in the checkpoint, and so do the head, which every loss is read from, and the embeddings.
-Gradients of hidden states pass through quantised projections; in 8 bits they are those of the
-dequantised weights, while the forward also rounds activations.
+Gradients of hidden states pass through quantised projections. In 8 bits they are those of the
+dequantised weights, while the forward also rounds activations, and computes inputs that have an
+entry beyond 6 in any row of a batch in 16 bits: edits of one batch see each other that much.
 """
 
 import logging
@@ -69,7 +70,7 @@ def check_quantized(model: Any) -> None:
     Raises:
         SpecError: Its projections are of a class of their own, which bitsandbytes does not know.
     """
-    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+    from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 
     if not any(isinstance(module, Linear4bit | Linear8bitLt) for module in model.modules()):
         raise SpecError(

@@ -1,6 +1,6 @@
 """How many tokens a stream's texts have: what the memory of a batch hangs on. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,18 @@ def measure_lengths(edits: Sequence[Edit], tokenizer: Path | None) -> Lengths:
     )
 
 
-def _counter(tokenizer: Path | None) -> Any:
+def _counter(tokenizer: Path | None) -> Callable[[str], int]:
     if tokenizer is None:
-        return lambda text: max(1, round(len(text) / _CHARACTERS))
+        return _by_characters
     from tokenizers import Tokenizer
 
-    known = Tokenizer.from_file(str(tokenizer))
-    return lambda text: len(known.encode(text, add_special_tokens=False).ids)
+    known: Any = Tokenizer.from_file(str(tokenizer))
+
+    def count(text: str) -> int:
+        return len(known.encode(text, add_special_tokens=False).ids)
+
+    return count
+
+
+def _by_characters(text: str) -> int:
+    return max(1, round(len(text) / _CHARACTERS))

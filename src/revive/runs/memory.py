@@ -160,12 +160,11 @@ def _equations(spec: RunSpec, options: EditorOptions, widths: Sequence[Widths], 
 
 def _text(spec: RunSpec, facts: ModelFacts, sites: int, lengths: Lengths) -> float:
     named, most = spec.moments.text, spec.moments.samples
-    sizes = (
-        [Path(path).stat().st_size for path in named if Path(path).is_file()]
-        if isinstance(named, list)
-        else [_LAB_SENTENCE * min(most, _LAB_SENTENCES)]
-    )
-    tokens = min(_PASS, sum(sizes) / lengths.characters)
+    if isinstance(named, list):
+        size = sum(Path(path).stat().st_size for path in named if Path(path).is_file())
+    else:
+        size = _LAB_SENTENCE * min(most, _LAB_SENTENCES)
+    tokens = min(_PASS, size / lengths.characters)
     return facts.inner * tokens * ((sites + 2) * _BYTES[spec.model.dtype] + 12)
 
 
