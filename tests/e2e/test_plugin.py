@@ -1,4 +1,4 @@
-"""A package that is not ours brings an editor, a guard and a model family, used by name."""
+"""A package that is not ours brings an editor, a guard, a model family and a task, by name."""
 
 import json
 import os
@@ -22,7 +22,8 @@ def installed(tmp_path_factory):
     work = tmp_path_factory.mktemp("plugin")
     sources = shutil.copytree(PACKAGE, work / "sources")
     install(sources, work / "site")
-    return {**os.environ, "PYTHONPATH": str(work / "site")}
+    paths = [str(work / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def install(sources, site):
@@ -44,7 +45,8 @@ def listed(group, **options):
 
 
 @pytest.mark.parametrize(
-    ("group", "name"), [("guards", "fade"), ("editors", "least-norm"), ("models", "bloom")]
+    ("group", "name"),
+    [("guards", "fade"), ("editors", "least-norm"), ("models", "bloom"), ("tasks", "capitals")],
 )
 def test_what_is_installed_is_listed(installed, group, name):
     found = listed(group, env=installed)
@@ -138,3 +140,13 @@ def test_settings_of_a_foreign_editor_are_checked_too(installed, write_spec):
     editor = {"name": "least-norm", "dampnig": 0.5}
     done = refused("check", write_spec(whole_editor=editor), env=installed)
     assert "Did you mean 'damping'" in done.stderr
+
+
+def test_a_foreign_task_is_scored(installed, bloom_folder, tmp_path):
+    (tmp_path / "capitals.txt").write_text("France, Paris, Lyon\nItaly, Rome, Milan\n", "utf-8")
+    done = revive(
+        *("evaluate", bloom_folder, "--tasks", "capitals", "--data", tmp_path, "--json"),
+        env=installed,
+    )
+    found = json.loads(done.stdout)["tasks"][0]
+    assert (found["task"], found["count"], found["baselines"]["chance"]) == ("capitals", 2, 0.5)

@@ -1,4 +1,4 @@
-"""A whole third-party package: one editor, one guard and one model family."""
+"""A whole third-party package: one editor, one guard, one model family and one task."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,6 +14,8 @@ from revive.editors.targets import solve_targets
 from revive.guards.base import Blocks, Guard, GuardResult, Protector
 from revive.linalg.lowrank import LowRank
 from revive.models.family import Family
+from revive.tasks.item import Item
+from revive.tasks.task import Task
 
 BLOOM = Family(
     name="bloom",
@@ -87,3 +89,25 @@ class Fade(Guard):
 
     def protector(self, weight, key, *, cache=None):
         return FadeProtector(self.share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capitals(Task):
+    """Lines `country, capital, another city`."""
+
+    def read(self, path):
+        rows = [line.split(", ") for line in path.read_text("utf-8").splitlines()]
+        return [
+            Item(prompt=f"The capital of {country} is", choices=(f" {right}", f" {wrong}"))
+            for country, right, wrong in rows
+        ]
+
+
+CAPITALS = Capitals(
+    name="capitals",
+    summary="which of two cities is the capital",
+    paper="none, an example",
+    places=("capitals.txt",),
+    expects="capitals.txt",
+    rules=("likelihood",),
+)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from revive.errors import NumericalError
 from revive.tasks.generation import write_on
 
 PROMPTS = ["The answer is", "A", "Question: what is in the box?\nAnswer:", "Once upon a time"]
@@ -62,14 +61,13 @@ def test_generation_settings_of_the_model_do_not_apply(llama):
         model.generation_config = kept
 
 
-def test_a_damaged_model_is_a_numerical_failure(llama):
+def test_a_wrecked_model_says_nothing_and_stops_nothing(llama):
     model, tokenizer = llama
     weight = model.lm_head.weight
     kept = weight.detach().clone()
     try:
         weight.data[:] = float("nan")
-        with pytest.raises(NumericalError, match="not numbers"):
-            write_on(model, tokenizer, encoded(tokenizer), 3)
+        assert write_on(model, tokenizer, encoded(tokenizer), 3) == [""] * len(PROMPTS)
     finally:
         weight.data.copy_(kept)
 

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+<<<<<<< HEAD
 from revive.errors import NumericalError
 from revive.models.placement import entry_device
+=======
+>>>>>>> general
 from revive.models.runner import positions_of
 from revive.tasks.likelihood import Progress
 
@@ -26,7 +29,8 @@ def write_on(
     """What the model writes after each prompt: its first choice, token by token.
 
     Nothing of the model's own generation settings applies. A text ends before a line break, at
-    an end token, or after `tokens` tokens; blanks around it are cut.
+    an end token, or after `tokens` tokens; blanks around it are cut. Where a wrecked model's
+    logits are not numbers the text is empty: a run goes on and reports answers as unreadable.
 
     Args:
         model: Causal language model; its training mode is left as found.
@@ -35,9 +39,6 @@ def write_on(
         tokens: Most tokens of a text.
         max_tokens_per_batch: Upper bound on padded tokens that are held at once.
         progress: Told of every batch.
-
-    Raises:
-        NumericalError: The model's logits are not numbers.
     """
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: dict[int, str] = {}
@@ -86,12 +87,11 @@ def _texts(
     for _ in range(tokens):
         output = model(**_inputs(ids, mask, cache, accepted), past_key_values=cache)
         logits: Tensor = output.logits[:, -1].float()
-        if bool(logits.isnan().any()):
-            raise NumericalError("The model's logits are not numbers; its weights are damaged.")
         chosen = logits.argmax(-1)
+        damaged = logits.isnan().any(-1).tolist()
         for row, token in enumerate(chosen.tolist()):
             if texts[row] is None:
-                texts[row] = _grown(tokenizer, rows[row], token, ends)
+                texts[row] = "" if damaged[row] else _grown(tokenizer, rows[row], token, ends)
         if all(text is not None for text in texts):
             break
         cache, ids = output.past_key_values, chosen[:, None]
