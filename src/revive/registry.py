@@ -324,11 +324,11 @@ _BUILTINS: Mapping[Group, Mapping[str, _Builtin]] = MappingProxyType(
                 "event files in the run folder: tensorboard --logdir RUN",
             ),
             "wandb": _Builtin(
-                "revive.sinks.wandb:Wandb",
+                "revive.sinks.weights_and_biases:Wandb",
                 "Weights & Biases; WANDB_MODE=offline keeps it on the disk",
             ),
             "trackio": _Builtin(
-                "revive.sinks.trackio:Trackio",
+                "revive.sinks.trackio_store:Trackio",
                 "Trackio's local store: trackio show --project revive",
             ),
         },

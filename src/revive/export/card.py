@@ -163,13 +163,16 @@ def _head(name: str, base: Path | None) -> ModelCardData:
         # A head that the hub would not take is no reason to have none.
         known = ModelCard(text, ignore_metadata_errors=True).data.to_dict()
         kept = {key: known[key] for key in _KEPT if known.get(key) is not None}
-    return ModelCardData(
+    data = ModelCardData(
         base_model=name,
         base_model_relation="finetune",
         library_name="transformers",
+        pipeline_tag="text-generation",
         tags=["model-editing", "knowledge-editing", "revive"],
-        **{"pipeline_tag": "text-generation", **kept},
     )
+    for key, value in kept.items():
+        setattr(data, key, value)
+    return data
 
 
 def _table(about: Made) -> str:

@@ -8,11 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-<<<<<<< HEAD
-from revive.errors import NumericalError
 from revive.models.placement import entry_device
-=======
->>>>>>> general
 from revive.models.runner import positions_of
 from revive.tasks.likelihood import Progress
 
