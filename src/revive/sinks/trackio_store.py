@@ -29,7 +29,7 @@ class Trackio(Sink):
 
     def open(self, run: SinkRun, past: Sequence[Point]) -> None:
         """Begin a Trackio run or go on with it, and send what it has not seen."""
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         self._told = Told.read(run.folder / "trackio.json")
         # Runs are told apart by their names, and folders of one name are common.
@@ -51,6 +51,6 @@ class Trackio(Sink):
 
     def close(self) -> None:
         """Let it finish writing, through the module: else it would finish the run again at exit."""
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         trackio.finish()

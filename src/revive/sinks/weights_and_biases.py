@@ -32,7 +32,7 @@ class Wandb(Sink):
 
     def open(self, run: SinkRun, past: Sequence[Point]) -> None:
         """Begin a W&B run or go on with it, and send what it has not seen."""
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         self._told = Told.read(run.folder / "wandb" / "revive.json")
         self._told.path.parent.mkdir(exist_ok=True)

@@ -131,9 +131,9 @@ def _manager(tasks: Sequence[str], include: Path | None) -> Any:
 
 def _imported() -> tuple[Any, Any, Any]:
     try:
-        from lm_eval import evaluator
-        from lm_eval.models.huggingface import HFLM
-        from lm_eval.tasks import TaskManager
+        from lm_eval import evaluator  # pyright: ignore[reportMissingImports]
+        from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
+        from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise PrerequisiteError(
             f"Tasks of lm-eval need lm-evaluation-harness ({_line(error)}); "
