@@ -72,11 +72,6 @@ def check(
     for source in dict.fromkeys(sources.values()):
         keys = ", ".join(key for key, found in sources.items() if found == source)
         say(f"editor {resolved.editor.name}, {source}: {keys}")
-    say(
-        f"ok: {len(loaded.edits)} edits ({loaded.format}) in {needs.batches} batches; about "
-        f"{needs.memory_bytes / _GIB:.1f} GiB memory, {needs.disk_bytes / _GIB:.2f} GiB disk, "
-        f"{needs.seconds / 60:.0f} min without probes."
-    )
     told = needs.memory
     say(f"memory, GiB, all the time: {_parts(told.standing)}")
     say(f"memory, GiB, the largest of these at a time: {_parts(told.working)}")
@@ -85,6 +80,11 @@ def check(
             f"on a GPU: {told.on_gpu / _GIB:.1f} GiB of its memory and "
             f"{told.beside_gpu / _GIB:.1f} GiB of the host's."
         )
+    say(
+        f"ok: {len(loaded.edits)} edits ({loaded.format}) in {needs.batches} batches; about "
+        f"{needs.memory_bytes / _GIB:.1f} GiB memory, {needs.disk_bytes / _GIB:.2f} GiB disk, "
+        f"{needs.seconds / 60:.0f} min without probes."
+    )
     for repeat in loaded.duplicates[:5]:
         say(f"duplicate dropped: {repeat}")
 

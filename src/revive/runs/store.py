@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from revive.errors import SpecError
-from revive.metrics.outcomes import Outcomes, read_outcomes
 from revive.runs.atomic import (
     disk_full,
     is_disk_full,
@@ -24,6 +23,8 @@ from revive.runs.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from revive.metrics.outcomes import Outcomes
 
 __all__ = ["RunFolder", "load_tensors", "save_tensors"]
 
@@ -194,7 +195,7 @@ class RunFolder:
         """Steps with a checkpoint, ascending."""
         return _steps(self._checkpoints)
 
-    def save_outcomes(self, step: int, probe: str, outcomes: Outcomes) -> None:
+    def save_outcomes(self, step: int, probe: str, outcomes: "Outcomes") -> None:
         """Store what a probe measured of every edit after a batch.
 
         Raises:
@@ -203,12 +204,14 @@ class RunFolder:
         with replacing(_outcomes_path(self._measures, step, probe)) as partial:
             partial.write_bytes(outcomes.to_bytes())
 
-    def load_outcomes(self, step: int, probe: str) -> Outcomes | None:
+    def load_outcomes(self, step: int, probe: str) -> "Outcomes | None":
         """What a probe measured of every edit after a batch; None where it was not kept.
 
         Raises:
             SpecError: The file is damaged.
         """
+        from revive.metrics.outcomes import read_outcomes
+
         path = _outcomes_path(self._measures, step, probe)
         return read_outcomes(path) if path.is_file() else None
 
