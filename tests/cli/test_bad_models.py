@@ -7,7 +7,7 @@ import torch
 from calling import files
 from safetensors.torch import load_file, save_file
 from tiny import VOCABULARY, byte_tokenizer
-from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausalLM
+from transformers import BertConfig, BertLMHeadModel, MptConfig, MptForCausalLM
 
 OTHERS = {
     "BertLMHeadModel": lambda: BertLMHeadModel(
@@ -20,8 +20,8 @@ OTHERS = {
             is_decoder=True,
         )
     ),
-    "BloomForCausalLM": lambda: BloomForCausalLM(
-        BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=2)
+    "MptForCausalLM": lambda: MptForCausalLM(
+        MptConfig(vocab_size=VOCABULARY, d_model=32, n_layers=2, n_heads=2)
     ),
 }
 

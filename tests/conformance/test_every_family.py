@@ -57,7 +57,7 @@ def own_loss(model, row):
 @contextmanager
 def site_put_through(model, change):
     """The edited projection of block 1 puts out `change(y)`, `[length, d]` in and out."""
-    site = family_of(model).site(model, 1)
+    site = family_of(model).sites(model, layers=[1])[0]
 
     def hook(_module, _args, output):
         return change(output.reshape(-1, 32).clone()).reshape(output.shape)
@@ -146,7 +146,7 @@ def test_a_residual_is_pulled_back_to_the_projection(name):
     runner = BlockRunner(model, family_of(model))
     rows = [encode_edit(byte_tokenizer(), edit, ()) for edit in EDITS]
     sweep = KeySweep(runner, rows, 1)
-    site = runner.family.site(model, 1)
+    site = runner.family.sites(model, layers=[1])[0]
     before = sweep.outputs(1)
     wanted = 0.3 * torch.randn(32, 2, dtype=torch.float64, generator=torch.Generator())
     asked = sweep.pulled_back(site, wanted)

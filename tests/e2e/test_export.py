@@ -260,7 +260,7 @@ def test_the_card_says_what_was_done_and_the_rest_comes_along(tmp_path, corpus, 
     assert str(tmp_path) not in text
     assert "3 facts were changed in 2 batches" in text
     final = json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))["final"]
-    for name in ("efficacy", "perplexity"):
+    for name in ("efficacy", "perplexity_corpus"):
         assert re.search(rf"\| {name} \| \S+ \| {final[name]:.4g} \|", text)
     recipe = yaml.safe_load(text.partition("```yaml")[2].partition("```")[0])
     assert recipe["editor"]["ridge"] == 1000.0

@@ -11,7 +11,7 @@ import pytest
 import torch
 from e2e_runs import SITES, batches, journal, revive
 from tiny import byte_tokenizer
-from transformers import BloomConfig, BloomForCausalLM
+from transformers import PersimmonConfig, PersimmonForCausalLM
 
 PACKAGE = Path(__file__).resolve().parents[1] / "plugin_package"
 
@@ -46,7 +46,7 @@ def listed(group, **options):
 
 @pytest.mark.parametrize(
     ("group", "name"),
-    [("guards", "fade"), ("editors", "least-norm"), ("models", "bloom"), ("tasks", "capitals")],
+    [("guards", "fade"), ("editors", "least-norm"), ("models", "persimmon"), ("tasks", "capitals")],
 )
 def test_what_is_installed_is_listed(installed, group, name):
     found = listed(group, env=installed)
@@ -58,26 +58,33 @@ def test_what_is_installed_is_listed(installed, group, name):
 
 
 @pytest.fixture(scope="module")
-def bloom_folder(tmp_path_factory):
+def persimmon_folder(tmp_path_factory):
     """A model of a family that only the package knows."""
     torch.manual_seed(0)
-    config = BloomConfig(vocab_size=259, hidden_size=32, n_layer=3, n_head=4)
-    folder = tmp_path_factory.mktemp("bloom")
-    BloomForCausalLM(config).save_pretrained(folder)
+    config = PersimmonConfig(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+    )
+    folder = tmp_path_factory.mktemp("persimmon")
+    PersimmonForCausalLM(config).save_pretrained(folder)
     byte_tokenizer(bos=True).save_pretrained(folder)
     return folder
 
 
-def test_a_model_of_a_foreign_family_is_edited(installed, bloom_folder, write_spec, tmp_path):
-    spec = write_spec(model={"name": str(bloom_folder)}, edits=4)
+def test_a_model_of_a_foreign_family_is_edited(installed, persimmon_folder, write_spec, tmp_path):
+    spec = write_spec(model={"name": str(persimmon_folder)}, edits=4)
     revive("run", spec, "--out", tmp_path / "run", "--quiet", env=installed)
     for event in batches(tmp_path / "run"):
         assert list(event["sites"]) == [
-            f"transformer.h.{layer}.mlp.dense_4h_to_h.weight" for layer in (0, 1)
+            f"model.layers.{layer}.mlp.dense_4h_to_h.weight" for layer in (0, 1)
         ]
         assert all(site["applied"] > 0 for site in event["sites"].values())
     done = refused("check", spec)
-    assert "BloomForCausalLM has no supported layer" in done.stderr
+    assert "PersimmonForCausalLM has no supported layer" in done.stderr
 
 
 def test_a_name_that_is_taken_is_refused(installed, tmp_path):
@@ -142,10 +149,10 @@ def test_settings_of_a_foreign_editor_are_checked_too(installed, write_spec):
     assert "Did you mean 'damping'" in done.stderr
 
 
-def test_a_foreign_task_is_scored(installed, bloom_folder, tmp_path):
+def test_a_foreign_task_is_scored(installed, persimmon_folder, tmp_path):
     (tmp_path / "capitals.txt").write_text("France, Paris, Lyon\nItaly, Rome, Milan\n", "utf-8")
     done = revive(
-        *("evaluate", bloom_folder, "--tasks", "capitals", "--data", tmp_path, "--json"),
+        *("evaluate", persimmon_folder, "--tasks", "capitals", "--data", tmp_path, "--json"),
         env=installed,
     )
     found = json.loads(done.stdout)["tasks"][0]

@@ -17,11 +17,11 @@ from revive.models.family import Family
 from revive.tasks.item import Item
 from revive.tasks.task import Task
 
-BLOOM = Family(
-    name="bloom",
-    architectures=("BloomForCausalLM",),
-    base="transformer",
-    blocks="h",
+PERSIMMON = Family(
+    name="persimmon",
+    architectures=("PersimmonForCausalLM",),
+    base="model",
+    blocks="layers",
     mlp="mlp",
     mlp_out="mlp.dense_4h_to_h",
     transposed=False,

@@ -19,7 +19,6 @@ from revive.cli.model_options import (
 )
 from revive.cli.output import print_json, print_metrics, say
 from revive.cli.study_progress import study_progress
-from revive.cli.task_table import print_tasks
 from revive.errors import SpecError
 from revive.tasks.collect import Prepared, collect, collect_all
 from revive.tasks.suites import HARNESS, SUITES, split
@@ -156,6 +155,8 @@ def evaluate(
     in_table = {key for result in scored for key in result.flat()}
     rest = {key: value for key, value in metrics.items() if key not in in_table}
     if scored:
+        from revive.cli.task_table import print_tasks
+
         print_tasks(model, scored, rest, measured.intervals)
     elif rest:
         print_metrics(model, rest, measured.intervals)

@@ -181,11 +181,17 @@ def _table(about: Made) -> str:
     over = about.edits if about.sample is None else about.sample
     rows = [
         f"| {name} | {_number(about.unedited, name)} | {_number(about.measured, name)} | {text} |"
-        for name, text in _SHOWN.items()
+        for name, text in {**_SHOWN, **_texts(about.measured)}.items()
         if name in about.measured
     ]
     head = ["| metric | unedited | edited | |", "|---|---|---|---|"]
     return "\n".join([f"Over {over:,} of the edits.", "", *head, *rows])
+
+
+def _texts(measured: Mapping[str, float]) -> dict[str, str]:
+    """Perplexities of texts of the user's own."""
+    found = (name for name in measured if name.startswith("perplexity_"))
+    return {name: f"perplexity of {name.removeprefix('perplexity_')}" for name in found}
 
 
 def _recipe(spec: RunSpec) -> dict[str, Any]:

@@ -135,8 +135,9 @@ def _read(
     options: Mapping[str, Any],
 ) -> Any:
     """The model, checked to be whole."""
-    # Weights whose form on the disk is not the model's are written anew here.
-    folder = tempfile.TemporaryDirectory(prefix="revive-")
+    # Weights that stay on the disk and whose form there is not the model's are written anew here.
+    mapped = placed["device_map"] is not None
+    folder = tempfile.TemporaryDirectory(prefix="revive-") if mapped else None
     on_cpu = _on_cpu(placed["device_map"], place)
     try:
         with _quiet("accelerate.big_modeling"):  # it warns of what was asked for
@@ -147,7 +148,7 @@ def _read(
                 attn_implementation="eager" if on_cpu else None,
                 # Likewise; and torch's grouped products know no float64.
                 experts_implementation="eager" if on_cpu or dtype == "float64" else None,
-                offload_folder=folder.name,
+                offload_folder=None if folder is None else folder.name,
                 output_loading_info=True,
                 **placed,
                 **options,
@@ -157,7 +158,8 @@ def _read(
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, source, error) from error
     model, report = loaded
-    weakref.finalize(model, folder.cleanup)
+    if folder is not None:
+        weakref.finalize(model, folder.cleanup)
     if report["missing_keys"]:
         # transformers would fill them with random numbers.
         missing = sorted(report["missing_keys"])

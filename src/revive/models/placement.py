@@ -19,7 +19,9 @@ _META = torch.device("meta")
 
 def entry_device(model: Any) -> torch.device:
     """The device that token ids go to: where the model's first weights are, or come to."""
-    embedding: nn.Module = model.get_input_embeddings()
+    named = getattr(model, "get_input_embeddings", None)
+    # What is measured need not be a model of transformers; such a one is in one place.
+    embedding: nn.Module = model if named is None else named()
     for hook in _hooks(embedding):
         if hook.execution_device is not None:
             return torch.device(hook.execution_device)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -69,6 +70,9 @@ def is_partial(path: Path) -> bool:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether a failure, in whatever library's clothes, means that no space is left."""
+    if isinstance(error, shutil.Error):
+        # What went wrong with each file of a tree, as text.
+        return any(os.strerror(code) in str(error) for code in _NO_SPACE)
     if isinstance(error, OSError):
         return error.errno in _NO_SPACE
     return any(f"os error {code}" in str(error) for code in _NO_SPACE)

@@ -51,7 +51,7 @@ class Built:
     calibration: Calibration | None
 
 
-def load_from_spec(model: ModelSpec, edited: Sequence[int]) -> LoadedModel:
+def load_from_spec(model: ModelSpec, edited: Sequence[int] = ()) -> LoadedModel:
     """Load the model a spec names, with the projections of these blocks ready to be edited."""
     return load_model(
         model.name,
