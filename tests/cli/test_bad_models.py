@@ -7,7 +7,7 @@ import torch
 from calling import files
 from safetensors.torch import load_file, save_file
 from tiny import VOCABULARY, byte_tokenizer
-from transformers import BertConfig, BertLMHeadModel, MptConfig, MptForCausalLM
+from transformers import BertConfig, BertLMHeadModel, PersimmonConfig, PersimmonForCausalLM
 
 OTHERS = {
     "BertLMHeadModel": lambda: BertLMHeadModel(
@@ -20,8 +20,14 @@ OTHERS = {
             is_decoder=True,
         )
     ),
-    "MptForCausalLM": lambda: MptForCausalLM(
-        MptConfig(vocab_size=VOCABULARY, d_model=32, n_layers=2, n_heads=2)
+    "PersimmonForCausalLM": lambda: PersimmonForCausalLM(
+        PersimmonConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+        )
     ),
 }
 

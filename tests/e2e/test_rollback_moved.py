@@ -145,7 +145,7 @@ def test_the_command_says_it(strong):
     assert told["moved"]["removed"]["edits"] == 1
     assert told["moved"]["others"]["edits"] == 2
     done = revive("rollback", strong, "--edit", "home-5")
-    assert "others of its batch" in done.stdout
+    assert "its batch" in done.stdout
     assert "perplexity" in done.stdout
     assert "home-5: said" in done.stdout
     assert "measuring" in done.stderr

@@ -97,7 +97,7 @@ def rollback(
 def _show(edit: str, moved: "Moved") -> None:
     groups = {
         edit: moved.removed,
-        "others of its batch": moved.batch,
+        "its batch": moved.batch,
         "other batches": moved.others,
     }
     rows: list[list[str]] = []
@@ -114,7 +114,7 @@ def _show(edit: str, moved: "Moved") -> None:
                 f"{found.nll_shift:+.3g}" if found.edits else "-",
             ]
         )
-    head = ["edits", "measured", "hold", "lost", "regained", "NLL of the new target"]
+    head = ["edits", "measured", "hold", "lost", "regained", "NLL shift"]
     print_table("what moved", head, rows)
     if moved.general:
         shown = [[k, f"{b:.4g}", f"{a:.4g}"] for k, (b, a) in moved.general.items()]
