@@ -12,21 +12,15 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from transformers.cache_utils import Cache
 
+from revive.models.stand_in import StandIn
 
-class Recomputed(nn.Module):
+
+class Recomputed(StandIn):
     """Stands in for a block: same output, its inner states are not kept."""
 
     def __init__(self, block: nn.Module, layer: int) -> None:
-        super().__init__()
-        self._block = (block,)  # in a tuple, so that it is not registered as a child
+        super().__init__(block)
         self._layer = layer
-
-    def __getattr__(self, name: str) -> Any:
-        """Show the block's attributes: some forwards read e.g. `attention_type`."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self._block[0], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the block gives."""

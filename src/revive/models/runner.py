@@ -22,6 +22,7 @@ from revive.models.precision import Precision, products
 from revive.models.prefix import Captured, PrefixCache
 from revive.models.recompute import Recomputed
 from revive.models.site import Site
+from revive.models.stand_in import StandIn
 
 
 def hidden_of(output: Any) -> Tensor:
@@ -34,20 +35,12 @@ def by_row(states: Tensor, rows: int) -> Tensor:
     return states if states.ndim == 3 else states.unflatten(0, (rows, -1))
 
 
-class _PassThrough(nn.Module):
+class _PassThrough(StandIn):
     """Stands in for a skipped block: returns its input in the block's own form."""
 
     def __init__(self, block: nn.Module, in_tuple: bool) -> None:
-        super().__init__()
-        self._block = (block,)  # in a tuple, so that it is not registered as a child
+        super().__init__(block)
         self._in_tuple = in_tuple
-
-    def __getattr__(self, name: str) -> Any:
-        """Show the skipped block's attributes: some forwards read e.g. `attention_type`."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self._block[0], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the hidden states unchanged."""
