@@ -41,13 +41,11 @@ def report(
         revive report runs/memit runs/memit-revive --out report
         revive report runs/* --table tex > table.tex
     """
-    from revive.report.load import load_runs
-    from revive.report.page import tables_of, write_report
-    from revive.report.tables import FORMATS
-    from revive.report.versus import against_first, versus_csv
+    from revive.report.page import Report
 
+    found = Report.of(runs)
     try:
-        page = write_report(runs, out, title=title)
+        page = found.write(out, title=title)
     except (OSError, PrerequisiteError) as error:
         if is_disk_full(error.__cause__ or error):
             raise PrerequisiteError(
@@ -55,13 +53,8 @@ def report(
             ) from error
         raise
     if json:
-        found = against_first(load_runs(runs))
-        print_json({"page": str(page), "versus": [asdict(one) for one in found]})
+        print_json({"page": str(page), "versus": [asdict(one) for one in found.versus]})
         return
     say(f"report: {page}")
-    if table is not None:
-        records = load_runs(runs)
-        found = against_first(records)
-        for name, shown in tables_of(records, found).items():
-            as_text = table is Form.csv and name == "versus"
-            typer.echo(versus_csv(found) if as_text else FORMATS[table.value](shown))
+    for name in found.tables() if table is not None else ():
+        typer.echo(found.text(name, str(table)))

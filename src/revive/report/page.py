@@ -1,6 +1,7 @@
 """The report: one self-contained page and the tables beside it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -40,24 +41,52 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:
         SpecError: One of the folders is not a run.
         PrerequisiteError: The disk is full; a page that was there before still is.
     """
-    records = load_runs(runs)
-    found = against_first(records)
-    for name, table in tables_of(records, found).items():
-        for ending, write in FORMATS.items():
-            write_text(out / f"{name}.{ending}", write(table))
-    if any(one.pairs for one in found):
-        write_text(out / "versus.csv", versus_csv(found))
-    write_text(out / "curves.csv", curves_csv(records))
-    page = out / "index.html"
-    write_text(page, render(records, title, found))
-    return page
+    return Report.of(runs).write(out, title=title)
 
 
-def tables_of(records: Sequence[RunRecord], found: Sequence[Versus]) -> dict[str, Table]:
-    """By name: the headline table with its intervals, and the differences where there are any."""
-    apart = versus_table(found)
-    tables = {"table": with_intervals(headline(records), records)}
-    return tables if apart is None else {**tables, "versus": apart}
+@dataclass(frozen=True)
+class Report:
+    """Runs, read and compared once; pages and tables are made of it.
+
+    Attributes:
+        records: The runs.
+        versus: Every run but the first against the first.
+    """
+
+    records: tuple[RunRecord, ...]
+    versus: tuple[Versus, ...]
+
+    @classmethod
+    def of(cls, runs: Sequence[Path]) -> "Report":
+        """Read some run folders.
+
+        Raises:
+            SpecError: One of the folders is not a run.
+        """
+        records = load_runs(runs)
+        return cls(records, against_first(records))
+
+    def tables(self) -> dict[str, Table]:
+        """By name: the headline with its intervals, and the differences where there are any."""
+        apart = versus_table(self.versus)
+        tables = {"table": with_intervals(headline(self.records), self.records)}
+        return tables if apart is None else {**tables, "versus": apart}
+
+    def text(self, name: str, ending: str) -> str:
+        """A table of `tables` as `md`, `csv` or `tex`; differences as csv have a line each."""
+        if (name, ending) == ("versus", "csv"):
+            return versus_csv(self.versus)
+        return FORMATS[ending](self.tables()[name])
+
+    def write(self, out: Path, *, title: str) -> Path:
+        """Write what `write_report` says."""
+        for name in self.tables():
+            for ending in FORMATS:
+                write_text(out / f"{name}.{ending}", self.text(name, ending))
+        write_text(out / "curves.csv", curves_csv(self.records))
+        page = out / "index.html"
+        write_text(page, render(self.records, title, self.versus))
+        return page
 
 
 def render(records: Sequence[RunRecord], title: str, found: Sequence[Versus]) -> str:
