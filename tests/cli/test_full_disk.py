@@ -1,11 +1,15 @@
 """A disk that is full, or a limit on file sizes, by the operating system itself."""
 
+import errno
 import os
 import resource
+import shutil
 import subprocess
 
 import pytest
 from calling import files, updates
+
+from revive.runs.atomic import is_disk_full
 
 PAGE = resource.getpagesize()
 
@@ -96,3 +100,15 @@ def test_a_limit_on_file_sizes_in_a_real_process(process, revive, spec, tmp_path
     again = ("resume", "run") if (tmp_path / "run/spec.yaml").exists() else ("run", path)
     assert revive(*again, *(("--out", "run") * (again[0] == "run")), "--quiet").code == 0
     assert updates(tmp_path / "run") == updates(tmp_path / "undisturbed")
+
+
+def test_whatever_says_it_a_full_disk_is_known():
+    full = os.strerror(errno.ENOSPC)
+    assert is_disk_full(OSError(errno.ENOSPC, full))
+    assert is_disk_full(shutil.Error([("a", "b", f"[Errno 28] {full}")]))
+    assert is_disk_full(
+        FileNotFoundError(errno.ENOENT, "No usable temporary directory found in []")
+    )
+    # Negative controls: the same exceptions for other reasons.
+    assert not is_disk_full(shutil.Error([("a", "b", "[Errno 13] Permission denied")]))
+    assert not is_disk_full(FileNotFoundError(errno.ENOENT, "No such file or directory"))

@@ -17,7 +17,8 @@ def account(error: Exception) -> tuple[int, str]:
     if hasattr(error, "format_message"):
         return SpecError.exit_code, _usage(error)
     if is_disk_full(error):
-        return PrerequisiteError.exit_code, f"{_place(error)}no space left on the disk; free some."
+        what = "no space left on the disk, or a limit on file sizes (ulimit -f); make some"
+        return PrerequisiteError.exit_code, f"{_place(error)}{what}."
     if isinstance(error, OSError) and error.strerror:
         return (
             PrerequisiteError.exit_code,

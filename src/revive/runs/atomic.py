@@ -74,7 +74,8 @@ def is_disk_full(error: BaseException) -> bool:
         # What went wrong with each file of a tree, as text.
         return any(os.strerror(code) in str(error) for code in _NO_SPACE)
     if isinstance(error, OSError):
-        return error.errno in _NO_SPACE
+        # Where no file can be written, tempfile finds no folder to its liking.
+        return error.errno in _NO_SPACE or "No usable temporary directory" in str(error)
     return any(f"os error {code}" in str(error) for code in _NO_SPACE)
 
 
