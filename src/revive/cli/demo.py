@@ -39,9 +39,8 @@ def demo(
     from rich.console import Console
 
     from revive.cli.progress import RunProgress
-    from revive.report.load import load_runs
     from revive.report.narrative import narrative
-    from revive.report.page import write_report
+    from revive.report.page import Report
     from revive.report.tables import brief, headline, to_rich
     from revive.runs.arms import run_arms
     from revive.runs.demo import demo_arms
@@ -63,13 +62,14 @@ def demo(
                 progress.finish(label)
 
         # All at once: five arms of one thread each, two by two, would leave a core idle at the end.
-        run_arms(arms, out, jobs=jobs or len(arms), report=report)
-    page = write_report(folders, out / "report", title=f"{edits} edits, arm by arm")
+        run_arms(arms, out, jobs=jobs or len(arms), report=report, lead=True)
+    found = Report.of(folders)
+    page = found.write(out / "report", title=f"{edits} edits, arm by arm")
     if json:
         texts = [(folder / "summary.json").read_text(encoding="utf-8") for folder in folders]
         print_json({arm.name: json_module.loads(t) for arm, t in zip(arms, texts, strict=True)})
     else:
-        records = load_runs(folders)
+        records = found.records
         console = Console()
         if not console.is_terminal:
             console = Console(width=_WIDE)  # a file or a pipe has no width to keep to

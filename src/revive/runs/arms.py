@@ -53,6 +53,7 @@ def run_arms(
     jobs: int | None = None,
     report: Report | None = None,
     keep_going: bool = False,
+    lead: bool = False,
 ) -> dict[str, str]:
     """Run every arm to its end, at most `jobs` at a time.
 
@@ -62,6 +63,8 @@ def run_arms(
         jobs: Processes at a time; default one per core.
         report: Told about progress.
         keep_going: Whether the others go on when one fails.
+        lead: Whether the others wait until the first has measured the unedited model. What arms
+            share, moments and that measurement, is then computed once and kept, not by all at once.
 
     Returns:
         Reason by name, of those that failed.
@@ -75,9 +78,12 @@ def run_arms(
     running: dict[str, subprocess.Popen[bytes]] = {}
     followers: dict[str, _Follower] = {}
     limit = jobs or os.cpu_count() or 1
+    first = _Lead(waiting[0].name, out) if lead and waiting else None
     try:
         while waiting or running:
-            while waiting and len(running) < limit:
+            if first is not None and running and (first.done() or first.name not in running):
+                first = None
+            while waiting and len(running) < (limit if first is None else 1):
                 arm = waiting.pop(0)
                 running[arm.name] = _launch(arm, out)
             time.sleep(_POLL_SECONDS)
@@ -120,6 +126,18 @@ def _launch(arm: Arm, out: Path) -> "subprocess.Popen[bytes]":
             env=environment,
             start_new_session=True,
         )
+
+
+class _Lead:
+    """The arm that goes ahead until it has measured the unedited model."""
+
+    def __init__(self, name: str, out: Path) -> None:
+        self.name = name
+        self._journal = JournalReader(out / name / "journal.jsonl")
+
+    def done(self) -> bool:
+        """Whether it has measured, told by what is new in its journal."""
+        return any(event["event"] == "measure" for event in self._journal.new())
 
 
 class _Follower:
