@@ -36,6 +36,40 @@ def test_both_studies_and_what_they_leave(revive, model, text, tmp_path):
     assert found["reconstruct"][0]["title"] in ran.out
 
 
+@pytest.fixture
+def reviews(tmp_path):
+    """SST-2 and LAMBADA in their public formats."""
+    folder = tmp_path / "data"
+    (folder / "lambada").mkdir(parents=True)
+    words = (("fine", 1), ("dull", 0)) * 4
+    rows = [json.dumps({"sentence": f"a {word} film", "label": label}) for word, label in words]
+    (folder / "sst2.jsonl").write_text("\n".join(rows) + "\n")
+    texts = [json.dumps({"text": f"the {n} ran and ran to the {n}"}) for n in ("dog", "cat", "cow")]
+    (folder / "lambada" / "lambada_test.jsonl").write_text("\n".join(texts) + "\n")
+    return folder
+
+
+def test_public_test_sets_are_abilities_too(revive, model, reviews, tmp_path):
+    arguments = ("spectrum", model, *LAYERS, "--quiet", "--tasks", "sst2,lambada")
+    whole = (*arguments, "--data", reviews, "--json")
+    ran = revive(*whole)
+    assert ran.code == 0, ran.err
+    tables = json.loads(ran.out)
+    verdicts = {row[0]: row for row in tables["reconstruct"][0]["rows"]}
+    assert {"general", "sst2_accuracy", "lambada_accuracy"} <= set(verdicts)
+    # Eight items say nothing about a random model.
+    assert verdicts["sst2_accuracy"][-1] == "no effect"
+    assert any("sst2_accuracy" in table["title"] for table in tables["perturb"])
+    alone = revive("evaluate", model, "--tasks", "sst2,lambada", "--data", reviews, "--json")
+    measured = json.loads(alone.out)["metrics"]
+    points = (tmp_path / "spectrum" / "reconstruct.jsonl").read_text("utf-8").splitlines()
+    intact = next(p for p in map(json.loads, points[1:]) if p["point"] == "intact")["values"]
+    for task in ("sst2_accuracy", "lambada_accuracy"):
+        assert intact[task] == measured[task]
+    revive(*whole, "--items", "2").refused(2, "measures differ")
+    assert revive(*whole).out == ran.out
+
+
 def test_drift_of_a_users_model_over_a_users_edits(revive, model, edits, text, tmp_path):
     ran = revive(
         *("spectrum", model, "--study", "drift", "--edits", edits, "--text", text),
@@ -59,6 +93,10 @@ def test_drift_of_a_users_model_over_a_users_edits(revive, model, edits, text, t
         (("--layers", "7"), ("block 7 does not exist",)),
         (("--text", "nowhere.txt"), ("cannot read nowhere.txt",)),
         (("--study", "drift", "--runs", "nowhere"), ("nowhere",)),
+        (("--study", "drift", "--runs", "x", "--tasks", "sst2"), ("drift has no use",)),
+        (("--tasks", "sst3"), ("Unknown task 'sst3'", "sst2")),
+        (("--tasks", "sst2"), ("sst2: no data; expects", "--data")),
+        (("--data", "nowhere"), ("name the tasks with --tasks",)),
     ],
 )
 def test_what_is_refused(revive, model, arguments, parts):

@@ -62,6 +62,17 @@ def test_an_ability_that_does_not_need_the_weight_gets_no_verdict():
     assert "no effect" in reconstruction_tables(found)[0].rows[0]
 
 
+def test_nothing_is_told_of_a_score_that_moves_as_much_by_chance():
+    made = dominant()
+
+    def score():
+        return {"accuracy": 0.5 + 0.1 * made.ability()["kept"]}
+
+    for chance, verdict in ((0.11, "no effect"), (0.09, "holds")):
+        found = reconstruct(made.ledger, score, settings=GRID, resolution={"accuracy": chance})
+        assert dominance(found, "accuracy") == verdict
+
+
 def test_random_components_of_equal_energy_hold_it_and_no_more_than_one_over():
     made = dominant()
     found = reconstruct(made.ledger, made.ability, settings=GRID)

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import load_model
+from revive.studies.task_ability import TaskAbility
 from revive.tasks.collect import collect
 from revive.tasks.score import score_tasks
 from shared import shared
@@ -117,6 +119,7 @@ def test_the_live_model_is_measured(bridged):
     assert before["own_words"].metrics["perplexity"] != after["own_words"].metrics["perplexity"]
     assert 0 < before["own_pairs"].metrics["acc"] < 1
     assert before["own_pairs"].metrics["acc_stderr"] > 0
+    assert before["own_words"].upward() == ["lm_eval_own_words_acc"]
     flat = before["own_pairs"].flat()
     assert flat["lm_eval_own_pairs_acc"] == before["own_pairs"].metrics["acc"]
 
@@ -154,6 +157,16 @@ def test_the_harness_own_command_on_a_saved_copy_says_the_same(bridged, llama, d
         for metric in result.metrics:
             if "stderr" not in metric:
                 assert result.metrics[metric] == pytest.approx(theirs[name][f"{metric},none"])
+
+
+def test_the_studies_take_what_is_better_when_larger(bridged, llama, data):
+    ability = TaskAbility.read(
+        ["lm-eval:own_words", "lambada"], data, limit=3, include=data / "yaml"
+    )
+    found = ability.measure(SimpleNamespace(model=llama[0], tokenizer=llama[1]))
+    assert set(found) == {"lm_eval_own_words_acc", "lambada_accuracy"}
+    assert found["lm_eval_own_words_acc"] == found["lambada_accuracy"]
+    assert "lm-eval:own_words limit 3" in ability.describe()
 
 
 def test_nothing_around_the_model_changes(llama, data, capfd):

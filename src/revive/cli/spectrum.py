@@ -20,6 +20,7 @@ from revive.errors import SpecError
 
 if TYPE_CHECKING:
     from revive.report.study_page import Chapter
+    from revive.studies.task_ability import TaskAbility
 
 STUDIES = ("reconstruct", "perturb", "drift")
 _SHOWN = 40  # rows of one table on the screen; the page has them all
@@ -42,6 +43,17 @@ def spectrum(
         list[Path] | None,
         typer.Option("--text", help="Text file: its likelihood is measured, its inputs are used."),
     ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="For reconstruct and perturb: public test sets to measure too, comma-separated: "
+            "names of 'revive list tasks', six, or lm-eval:NAME."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder with the tasks' data.")
+    ] = None,
+    items: Annotated[int, typer.Option(min=1, help="Items of each task.")] = 100,
     runs: Annotated[
         list[Path] | None,
         typer.Option("--runs", help="For drift: a finished run's folder, once for each."),
@@ -81,6 +93,7 @@ def spectrum(
     Examples:
         revive spectrum lab --study reconstruct,perturb,drift
         revive spectrum ./my-model --layers all --text corpus.txt --thorough
+        revive spectrum ./my-model --tasks six,lambada --data DIR --items 200
     """
     chosen = _studies(study)
     from contextlib import nullcontext
@@ -95,6 +108,7 @@ def spectrum(
         raise SpecError(
             "--study drift: name finished runs with --runs, or edits to make some of with --edits."
         )
+    measured = _tasks(tasks, data, items, chosen)
     chapters: dict[str, Chapter] = {}
     subject = None
     keeps(context, out)
@@ -102,8 +116,15 @@ def spectrum(
         if {"reconstruct", "perturb"} & set(chosen):
             from revive.studies import characterise
 
-            options = {"thorough": thorough, "bands": bands, "draws": draws}
-            subject = characterise.Subject.load(settings, layers, text or (), **options)
+            subject = characterise.Subject.load(
+                settings,
+                layers,
+                text or (),
+                thorough=thorough,
+                bands=bands,
+                draws=draws,
+                tasks=measured,
+            )
             studies: Mapping[str, Callable[..., Chapter]] = {
                 "reconstruct": characterise.reconstruct_chapter,
                 "perturb": characterise.perturb_chapter,
@@ -122,6 +143,21 @@ def spectrum(
     write_text(out / "index.html", study_page(f"The spectra of {model}", facts, found))
     _print(chapters, json=json, markdown=markdown)
     say(f"page: {out / 'index.html'}", quiet=quiet)
+
+
+def _tasks(
+    tasks: str | None, data: Path | None, items: int, chosen: list[str]
+) -> "TaskAbility | None":
+    named = [part.strip() for part in (tasks or "").split(",") if part.strip()]
+    if not named:
+        if data is not None:
+            raise SpecError("--data: name the tasks with --tasks.")
+        return None
+    if chosen == ["drift"]:
+        raise SpecError("--tasks: drift has no use for them; its runs name their own probes.")
+    from revive.studies.task_ability import TaskAbility
+
+    return TaskAbility.read(named, data, limit=items)
 
 
 def _make_runs(

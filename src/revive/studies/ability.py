@@ -11,6 +11,7 @@ from revive.lab.facts import relations, state
 from revive.models.loading import LoadedModel
 from revive.models.precision import products
 from revive.probes.scoring import perplexity, score_targets
+from revive.studies.task_ability import TaskAbility
 
 Ability = Callable[[], Mapping[str, float]]
 """Measures the model as it stands. Must be deterministic and change nothing."""
@@ -46,20 +47,24 @@ THOROUGH = AbilityItems(words=10_000, facts=150, pairs=150, copies=100)
 
 
 def model_ability(
-    loaded: LoadedModel, texts: Sequence[Path] = (), items: AbilityItems = QUICK
+    loaded: LoadedModel,
+    texts: Sequence[Path] = (),
+    items: AbilityItems = QUICK,
+    tasks: TaskAbility | None = None,
 ) -> Ability:
-    """Likelihood of held-out prose and of facts, recall, and the lab battery.
+    """Likelihood of held-out prose and of facts, recall, the lab battery, and public test sets.
 
     Args:
         loaded: The model; measured again at every call.
         texts: Files of plain text, each a measure of its own.
         items: How much is measured.
+        tasks: Public test sets.
 
     Returns:
         A callable that gives, of the lab's texts, `log_likelihood` of prose and
         `fact_log_likelihood` of facts' objects, in nats per token, `fact_recall` as a share;
         `general` (0 is guessing, 1 perfect) where the battery is not left out;
-        `log_likelihood_<file>` of each text.
+        `log_likelihood_<file>` of each text; and what `TaskAbility` says.
 
     Raises:
         SpecError: A text cannot be read, or two have the same name.
@@ -99,6 +104,8 @@ def model_ability(
                 copies=items.copies,
             )
             values[GENERAL] = found[GENERAL]
+        if tasks is not None:
+            values.update(tasks.measure(loaded))
         return values
 
     return measure

@@ -34,6 +34,7 @@ from revive.studies.reconstruct import ReconstructSettings, reconstruct
 from revive.studies.reconstruct_figures import reconstruction_figures
 from revive.studies.reconstruct_tables import reconstruction_tables
 from revive.studies.spectra import Progress, study_head
+from revive.studies.task_ability import TaskAbility
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Subject:
         bands: Bands per scheme of the perturbation.
         draws: Seeds of random selections and of noise.
         items: How much is measured at every point; None leaves it to the study.
+        tasks: Public test sets that are measured too.
     """
 
     loaded: LoadedModel
@@ -57,6 +59,7 @@ class Subject:
     bands: int = 10
     draws: int = 3
     items: AbilityItems | None = None
+    tasks: TaskAbility | None = None
 
     @classmethod
     def load(
@@ -85,7 +88,13 @@ class Subject:
     def ability(self, quick: AbilityItems) -> tuple[Ability, str]:
         """What is measured at every point, and its description."""
         items = THOROUGH if self.thorough else self.items or quick
-        return model_ability(self.loaded, self.texts, items), items.describe(self.texts)
+        ability = model_ability(self.loaded, self.texts, items, self.tasks)
+        tasks = f"; {self.tasks.describe()}" if self.tasks is not None else ""
+        return ability, items.describe(self.texts) + tasks
+
+    def resolution(self) -> Mapping[str, float]:
+        """How far a measure moves by chance, where that is known."""
+        return {} if self.tasks is None else self.tasks.resolution()
 
     def moments(self, progress: Progress) -> dict[str, Tensor]:
         """Second moments of the projections' inputs, on the texts or the lab's."""
@@ -112,7 +121,14 @@ def reconstruct_chapter(
     ability, measured = subject.ability(QUICK)
     head = study_head(subject.ledger, subject.loaded.forward_fingerprint, measured, settings)
     log = PointLog(out / "reconstruct.jsonl", head)
-    found = reconstruct(subject.ledger, ability, log, settings=settings, progress=progress)
+    found = reconstruct(
+        subject.ledger,
+        ability,
+        log,
+        settings=settings,
+        resolution=subject.resolution(),
+        progress=progress,
+    )
     note = (
         f"{len(found.sites)} projections rebuilt together from part of their singular components; "
         f"{len(settings.seeds)} seeds of each random selection."

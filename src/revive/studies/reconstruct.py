@@ -12,7 +12,7 @@ do without it: recovered = (a(p) - a(0)) / (a(1) - a(0)).
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal, get_args
 
@@ -73,6 +73,7 @@ class Reconstruction:
         rows: By selection, ascending in p, without p = 0 and 1.
         holding: Share of the components that holds 25, 50, 75 and 90 % of the energy, mean.
         settings: As asked.
+        resolution: How far a measure moves by chance, where that is known.
     """
 
     sites: tuple[str, ...]
@@ -81,6 +82,7 @@ class Reconstruction:
     rows: tuple[Rebuilt, ...]
     holding: Mapping[float, float]
     settings: ReconstructSettings
+    resolution: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 def reconstruct(
@@ -89,6 +91,7 @@ def reconstruct(
     log: PointLog | None = None,
     *,
     settings: ReconstructSettings | None = None,
+    resolution: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Rebuild all weights of a ledger from parts of their spectra, and measure each time.
@@ -98,6 +101,8 @@ def reconstruct(
         ability: Measured at every point.
         log: Points measured before are not measured again.
         settings: What is rebuilt.
+        resolution: By measure, what it may move by chance: nothing is told of one that zeroing
+            the weights moves less.
         progress: Told after every point.
 
     Raises:
@@ -127,7 +132,9 @@ def reconstruct(
         for e in (0.25, 0.5, 0.75, 0.9)
     }
     zero, intact = (_abilities(log[name]) for name in ("zero", "intact"))
-    return Reconstruction(tuple(spectra), zero, intact, rows, holding, settings)
+    return Reconstruction(
+        tuple(spectra), zero, intact, rows, holding, settings, dict(resolution or {})
+    )
 
 
 _Cut = tuple[Selection, float, int]

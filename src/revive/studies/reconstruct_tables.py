@@ -43,7 +43,8 @@ def _verdicts(found: "Reconstruction") -> StudyTable:
         "0.5 where all components are worth the same. beyond energy: area of the top components "
         "less the best of random ones of equal energy. holds: top above and bottom below every "
         "random selection of equal count; reversed: both the other way round; no effect: zeroing "
-        f"the weights costs less than {LEAST:.0%}.",
+        f"the weights costs less than {LEAST:.0%}, or no more than a score of so many items moves "
+        "by chance.",
         (
             "ability",
             "intact",

@@ -24,7 +24,10 @@ Curve = list[tuple[float, float]]
 Dominance = Literal["holds", "reversed", "not shown", "no effect"]
 
 LEAST = 0.02
-"""Loss with the weights at zero, as a share of the intact value, below which nothing is told."""
+"""Loss with the weights at zero, as a share of the intact value, below which nothing is told.
+
+Nor is it where the loss may be chance: a test set's score moves by itself.
+"""
 
 MARGIN = 0.02
 """Difference of areas below which nothing is told."""
@@ -78,7 +81,7 @@ def recovery(found: "Reconstruction", measure: str, selection: "Selection") -> R
 def dominance(found: "Reconstruction", measure: str) -> Dominance:
     """Whether large singular values carry this ability; see the module."""
     low, high = found.zero[measure], found.intact[measure]
-    if not high - low > LEAST * abs(high):
+    if not high - low > max(LEAST * abs(high), found.resolution.get(measure, 0.0)):
         return "no effect"
     top = recovery(found, measure, "top").areas()[0]
     bottom = recovery(found, measure, "bottom").areas()[0]

@@ -35,6 +35,7 @@ class HarnessResult:
         count: Items scored; 0 for a group.
         total: Items there are; 0 for a group.
         metrics: By the harness's names: `acc`, `acc_stderr`, ...
+        better: Those of them that the task says are better when larger.
     """
 
     task: str
@@ -42,6 +43,7 @@ class HarnessResult:
     count: int
     total: int
     metrics: Mapping[str, float]
+    better: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """As plain data for JSON."""
@@ -49,7 +51,14 @@ class HarnessResult:
 
     def flat(self) -> dict[str, float]:
         """Metrics under names of their own: `lm_eval_hellaswag_acc`."""
-        return {f"lm_eval_{self.task}_{name}": value for name, value in self.metrics.items()}
+        return {self._own(name): value for name, value in self.metrics.items()}
+
+    def upward(self) -> list[str]:
+        """Names, as in `flat`, of the metrics that are better when larger."""
+        return [self._own(name) for name in self.better]
+
+    def _own(self, metric: str) -> str:
+        return f"lm_eval_{self.task}_{metric}"
 
 
 class Harness:
@@ -159,17 +168,23 @@ def _results(found: Mapping[str, Any]) -> list[HarnessResult]:
 def _result(task: str, values: Mapping[str, Any], found: Mapping[str, Any]) -> HarnessResult:
     counts = found.get("n-samples", {}).get(task, {})
     metrics: dict[str, float] = {}
+    upward = found.get("higher_is_better", {}).get(task, {})
+    better: list[str] = []
     for key, value in values.items():
         # `acc,none` is the metric and the filter of answers; `none` is the usual one.
         metric, comma, filtered = key.partition(",")
         if comma and isinstance(value, int | float):
-            metrics[metric if filtered == "none" else f"{metric}_{filtered}"] = float(value)
+            name = metric if filtered == "none" else f"{metric}_{filtered}"
+            metrics[name] = float(value)
+            if upward.get(metric):
+                better.append(name)
     return HarnessResult(
         task=task,
         version=str(found.get("versions", {}).get(task, "")),
         count=int(counts.get("effective", 0)),
         total=int(counts.get("original", 0)),
         metrics=metrics,
+        better=tuple(better),
     )
 
 
