@@ -26,6 +26,8 @@ LLAMA3 = {
     "model_type": "llama",
     "hidden_size": 4096,
     "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
     "intermediate_size": 14336,
     "vocab_size": 128256,
 }
@@ -186,14 +188,15 @@ def test_a_real_model_resolves():
     ("config", "parameters"), [(GPT2_XL, 1.56e9), (GPT_J, 6.05e9), (LLAMA3, 8.03e9)]
 )
 def test_sizes_are_close_to_what_they_are(config: dict[str, Any], parameters: float):
-    # Norms, biases and learned positions are left out, and the test's Llama says no head counts.
-    assert model_facts(config).parameters == pytest.approx(parameters, rel=0.15)
+    # Norms, biases and learned positions are left out.
+    assert model_facts(config).parameters == pytest.approx(parameters, rel=0.02)
 
 
 def test_estimates_are_of_the_right_order_and_grow():
     resolved = resolve(spec(edits={"path": "lab", "limit": 1000}, threads=2), LLAMA3)
     few, many = (estimate(resolved, LLAMA3, n) for n in (1000, 10_000))
-    assert 32e9 < few.memory_bytes < 110e9
+    assert few.memory.standing["model"] == pytest.approx(4 * 8.03e9, rel=0.02)
+    assert 32e9 < few.memory_bytes < 100e9
     assert few.batches == 10
     assert many.batches == 100
     assert many.disk_bytes > few.disk_bytes > 1e9

@@ -25,6 +25,7 @@ def measure(
     facts: int = 300,
     pairs: int = 300,
     copies: int = 100,
+    words: int | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
     """Run the battery.
@@ -35,6 +36,7 @@ def measure(
         facts: Kept facts to recall, at most as many as there are.
         pairs: Minimal pairs.
         copies: Copying pairs.
+        words: Of the prose, from its beginning; None for all of it.
         seed: Seed of the items.
 
     Returns:
@@ -46,7 +48,7 @@ def measure(
         ValueError: If a part is asked for no items.
     """
     return {
-        "perplexity": perplexity(model, tokenizer, prose(), window=WINDOW),
+        "perplexity": perplexity(model, tokenizer, prose(words), window=WINDOW),
         **skills(model, tokenizer, facts=facts, pairs=pairs, copies=copies, seed=seed),
     }
 
@@ -106,9 +108,10 @@ def kept_facts(count: int, seed: int) -> list[Fact]:
 
 
 @cache
-def prose() -> str:
-    """Held-out ordinary prose, written for this package and never trained on."""
-    return data_path("prose.txt").read_text(encoding="utf-8").strip()
+def prose(words: int | None = None) -> str:
+    """Held-out ordinary prose, written for this package and never trained on: its first words."""
+    text = data_path("prose.txt").read_text(encoding="utf-8").strip()
+    return text if words is None else " ".join(text.split()[:words])
 
 
 def _exact(

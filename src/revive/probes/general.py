@@ -14,11 +14,14 @@ class GeneralProbe(Probe):
     name: ClassVar[str] = "general"
     summary: ClassVar[str] = "lab battery: grammar, un-edited facts, copying, perplexity"
 
-    def __init__(self, facts: int = 300, pairs: int = 300, copies: int = 100) -> None:
-        """Set the number of items of each part."""
+    def __init__(
+        self, facts: int = 300, pairs: int = 300, copies: int = 100, words: int | None = None
+    ) -> None:
+        """Set the number of items of each part, and of words of prose (None: all)."""
         self.facts = facts
         self.pairs = pairs
         self.copies = copies
+        self.words = words
 
     def measure(self, context: ProbeContext) -> Measurement:
         """Measure the battery; the items depend on its own seed only, so runs are comparable."""
@@ -29,10 +32,16 @@ class GeneralProbe(Probe):
                 facts=self.facts,
                 pairs=self.pairs,
                 copies=self.copies,
+                words=self.words,
             )
         )
 
     def depends_on(self, context: ProbeContext) -> Mapping[str, Any]:
         """The numbers of items."""
         del context
-        return {"facts": self.facts, "pairs": self.pairs, "copies": self.copies}
+        return {
+            "facts": self.facts,
+            "pairs": self.pairs,
+            "copies": self.copies,
+            "words": self.words,
+        }

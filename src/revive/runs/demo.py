@@ -11,8 +11,8 @@ _PAPER = 0.1  # tau of arXiv 2601.11042
 
 # Measuring takes half of a demo's time: enough for its curves, and under five minutes in all.
 _SAMPLE = 64
-_ITEMS = {"facts": 60, "pairs": 60, "copies": 30}
-_POINTS = 3  # measurements of a stream, besides the unedited model's
+_ITEMS = {"facts": 60, "pairs": 60, "copies": 30, "words": 700}
+_POINTS = 2  # measurements of a stream, besides the unedited model's
 
 
 def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:

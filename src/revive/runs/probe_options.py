@@ -21,11 +21,12 @@ class EditsOptions(_Options):
 
 
 class GeneralOptions(_Options):
-    """`general`: how many facts, minimal pairs and copying tasks."""
+    """`general`: how many facts, minimal pairs, copying tasks, and words of prose (None: all)."""
 
     facts: _Count = 300
     pairs: _Count = 300
     copies: _Count = 100
+    words: _Count | None = None
 
 
 class SpectrumOptions(_Options):

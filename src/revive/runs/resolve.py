@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from revive import registry
 from revive.editors.options import OPTIONS, EditorOptions
@@ -136,10 +136,7 @@ def probe_settings(probe: ProbeSpec, source: str = "spec", where: str = "probes"
     model = PROBE_OPTIONS.get(probe.name)
     if model is None:
         return probe.settings()
-    try:
-        return model.model_validate(probe.model_extra or {}).model_dump()
-    except ValidationError as error:
-        raise complaint(error, model, source, where) from error
+    return _settings(model, probe.model_extra, source, where)
 
 
 def sink_settings(sink: SinkSpec, source: str = "spec", where: str = "sinks") -> dict[str, Any]:
@@ -151,8 +148,14 @@ def sink_settings(sink: SinkSpec, source: str = "spec", where: str = "sinks") ->
     model = SINK_OPTIONS.get(sink.name)
     if model is None:
         return sink.settings()
+    return _settings(model, sink.model_extra, source, where)
+
+
+def _settings(
+    model: type[BaseModel], given: Mapping[str, Any] | None, source: str, where: str
+) -> dict[str, Any]:
     try:
-        return model.model_validate(sink.model_extra or {}).model_dump()
+        return model.model_validate(given or {}).model_dump()
     except ValidationError as error:
         raise complaint(error, model, source, where) from error
 

@@ -72,7 +72,7 @@ def model_ability(
     read = {f"{PROSE}_{path.stem}": _read(path) for path in texts}
     if len(read) < len(texts):
         raise SpecError("--text: two files have the same name, and so would their measures.")
-    read = {PROSE: " ".join(battery.prose().split()[: items.words]), **read}
+    read = {PROSE: battery.prose(items.words), **read}
     facts = battery.kept_facts(items.facts, 0)
     prompts = [state(relations()[fact.relation].templates[0], fact.subject) for fact in facts]
     objects = [fact.object for fact in facts]
