@@ -66,6 +66,16 @@ def test_pairs_see_what_two_shares_alone_do_not():
     assert apart.within_noise, "the same shares, with no edit paired with itself"
 
 
+def test_edits_are_paired_by_their_ids_whatever_their_order():
+    a = draws(0.6)
+    b = a.copy()
+    b[np.flatnonzero(a)[:12]] = 0.0
+    aligned = only(outcomes({"efficacy": a}), outcomes({"efficacy": b}))
+    order = np.random.default_rng(4).permutation(len(b))
+    moved = outcomes({"efficacy": b[order]}, ids=[f"e{i}" for i in order])
+    assert only(outcomes({"efficacy": a}), moved) == aligned
+
+
 def test_a_run_against_itself_is_noise_and_signs_turn_with_the_order():
     a, b = outcomes({"efficacy": draws(0.7)}), outcomes({"efficacy": draws(0.5, seed=9)})
     same = only(a, a)

@@ -1,4 +1,4 @@
-"""The bridge to lm-evaluation-harness, on local data; without the harness these are skipped."""
+"""The bridge to lm-evaluation-harness, on local data."""
 
 import json
 import os
@@ -15,12 +15,9 @@ from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import load_model
 from revive.studies.task_ability import TaskAbility
 from revive.tasks.collect import collect
+from revive.tasks.harness import Harness
 from revive.tasks.score import score_tasks
 from shared import shared
-
-pytest.importorskip("lm_eval", reason="lm-evaluation-harness comes with extra eval")
-
-from revive.tasks.harness import Harness
 
 PAIRS = [
     {"sentence_good": f"The {noun}s near the {other} are here.", "sentence_bad": bad}
