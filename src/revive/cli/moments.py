@@ -22,11 +22,11 @@ def moments(
     model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", help="Ordinary text, a passage a line [default: the lab's]."),
+        typer.Option("--text", help="Ordinary text, a passage a line \\[default: the lab's]."),
     ] = None,
     layers: Annotated[
         str | None,
-        typer.Option(help="Blocks, e.g. 4,5,6, or all [default: those that MEMIT would edit]."),
+        typer.Option(help="Blocks, e.g. 4,5,6, or all \\[default: those that MEMIT would edit]."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="At most this many passages.")] = 100_000,
     window: Annotated[int, typer.Option(min=2, help="Tokens per passage.")] = 128,
@@ -51,7 +51,7 @@ def moments(
 
     Examples:
         revive moments ./my-model --text corpus.txt
-        torchrun --nproc-per-node 8 --no-python revive moments ./my-model --text corpus.txt
+        torchrun --nproc-per-node 8 --no-python revive moments gpt2 --text a.txt
     """
     from revive.cli.study_progress import study_progress
     from revive.cli.watch import hushed

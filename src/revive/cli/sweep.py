@@ -30,7 +30,7 @@ def sweep(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Runs at a time [default: one per core, or what Ray has room for]."
+            min=1, help="Runs at a time \\[default: one per core, or what Ray has room for]."
         ),
     ] = None,
     retries: Annotated[
@@ -41,19 +41,19 @@ def sweep(
         str | None,
         typer.Option(
             help="Ray cluster: HOST:PORT, ray://HOST:PORT, or auto for the one on this machine "
-            "[default: one is started for the sweep]."
+            "\\[default: one is started for the sweep]."
         ),
     ] = None,
     gpus: Annotated[
         int | None,
         typer.Option(
-            min=0, help="GPUs that a run claims of Ray [default: what its spec asks for]."
+            min=0, help="GPUs that a run claims of Ray \\[default: what its spec asks for]."
         ),
     ] = None,
     scratch: Annotated[
         Path | None,
         typer.Option(
-            help="Folder on Ray's nodes to work in; results are copied to --out [default: --out "
+            help="Folder on Ray's nodes to work in; results are copied to --out \\[default: --out "
             "itself where a node sees it, else the node's folder for temporary files]."
         ),
     ] = None,
@@ -77,7 +77,7 @@ def sweep(
     Examples:
         revive sweep recipes/all-editors.yaml --out runs/editors
         revive sweep grid.yaml --on ray
-        revive sweep grid.yaml --on ray --address head-node:6379 --out /shared/grid
+        revive sweep grid.yaml --on ray --address head:6379 --out /shared/grid
     """
     from dataclasses import asdict
 

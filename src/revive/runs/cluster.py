@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -23,6 +24,7 @@ _STORE_BYTES = 256 * 2**20
 """Of a local cluster, whose runs hand nothing over; Ray would set aside a third of the memory."""
 _LONGEST_TEMP = 40
 """Characters; sockets lie below it, and their paths end at 107."""
+_ANSWER_SECONDS = 10.0
 
 # Ray reports to its makers, and warns of GPUs that nobody asked for.
 _QUIET = {
@@ -126,17 +128,30 @@ def cluster(
         raise PrerequisiteError(
             "--on ray needs the package ray; pip install 'revive-edit[sweep]', or use --on local."
         )
-    # Ray reads them when it is imported.
-    for name, value in {**_QUIET, **(_OWN if address is None else {})}.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    connected = _local(ray, specs) if address is None else _existing(ray, address)
     # A thread of Ray prints what befalls its workers to stdout, where only results belong.
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), connected:
-        there = Cluster(ray, secrets.token_hex(8), gpus=gpus, scratch=scratch)
-        there.check(specs, final=address is None)
-        yield there
+    with (
+        _variables({**_QUIET, **(_OWN if address is None else {})}),
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stdout(nowhere),
+    ):
+        import ray
+
+        with _local(ray, specs) if address is None else _existing(ray, address):
+            there = Cluster(ray, secrets.token_hex(8), gpus=gpus, scratch=scratch)
+            there.check(specs, final=address is None)
+            yield there
+
+
+@contextmanager
+def _variables(wanted: Mapping[str, str]) -> Generator[None, None, None]:
+    """Ray is told of these in no other way, and before it is imported; what a user set stays."""
+    ours = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 @contextmanager
@@ -169,6 +184,7 @@ def _local(ray: Any, specs: Sequence[Mapping[str, Any]]) -> Generator[None, None
 @contextmanager
 def _existing(ray: Any, address: str) -> Generator[None, None, None]:
     try:
+        _call(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         raise PrerequisiteError(
@@ -179,6 +195,13 @@ def _existing(ray: Any, address: str) -> Generator[None, None, None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _call(address: str) -> None:
+    """Whether anybody listens there; Ray itself would go on asking for a quarter of an hour."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
 
 
 def _first_line(error: Exception) -> str:
