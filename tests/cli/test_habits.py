@@ -195,7 +195,7 @@ def test_nothing_of_ours_sets_a_variable():
     # The bridge to lm-eval has tokenizers work in one process for its time, and puts it back; so
     # does the one to Ray, which is told in no other way to report to nobody.
     setting = {name for name, text in texts.items() if WRITES.search(text)}
-    assert setting == {"harness.py", "cluster.py"}
+    assert setting == {"harness.py", "ray_connection.py"}
     # Negative control: the pattern does find them.
     assert WRITES.search("os.environ['HF_HOME'] = folder")
     assert WRITES.search("os.environ.setdefault('HF_HUB_OFFLINE', '1')")

@@ -1,5 +1,6 @@
 """What a run claims of a cluster's node, and how its folder comes back from there."""
 
+import os
 import subprocess
 import sys
 
@@ -48,6 +49,16 @@ def test_without_ray_the_way_to_install_it_is_told(monkeypatch):
         cluster(None, []),
     ):
         pass
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense"])
+def test_an_address_where_nobody_answers_is_told_at_once(address, capfd):
+    pytest.importorskip("ray", reason="ray is not installed")
+    before = dict(os.environ)
+    with pytest.raises(PrerequisiteError, match="no Ray cluster answers"), cluster(address, []):
+        pass
+    assert dict(os.environ) == before
+    assert capfd.readouterr() == ("", "")
 
 
 def test_ray_is_imported_by_nobody_who_did_not_ask():
