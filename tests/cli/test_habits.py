@@ -192,12 +192,12 @@ def test_nothing_of_ours_sets_a_variable():
     sources = Path(main.__file__).resolve().parents[1].rglob("*.py")
     texts = {path.name: path.read_text("utf-8") for path in sources}
     assert "loading.py" in texts
-    # While lm-evaluation-harness works it must not fork, and only a variable tells it so; it is
-    # put back afterwards.
+    # While lm-evaluation-harness works it must not fork, and only a variable tells it so; Ray is
+    # told in no other way to report to nobody. Both put back what they found.
     kept = [line for line in texts["harness.py"].splitlines() if "[_SERIAL]" not in line]
     assert WRITES.search(texts["harness.py"])
     texts["harness.py"] = "\n".join(kept)
-    assert not [name for name, text in texts.items() if WRITES.search(text)]
+    assert {name for name, text in texts.items() if WRITES.search(text)} == {"ray_connection.py"}
     # Negative control: the pattern does find them.
     assert WRITES.search("os.environ['HF_HOME'] = folder")
     assert WRITES.search("os.environ.setdefault('HF_HUB_OFFLINE', '1')")

@@ -1,9 +1,12 @@
-"""`revive moments`: one pass ahead of a run, found again by it."""
+"""`revive moments`: one pass ahead of a run, found again by it; by one process or several."""
 
 import json
+import os
+import subprocess
+import sys
 
 import torch
-from calling import cache, events
+from calling import cache, environment, events
 
 from revive.linalg.moments import SecondMoment
 
@@ -26,6 +29,44 @@ def test_a_run_finds_what_was_computed_ahead(revive, model, spec, tmp_path):
     assert revive("run", path, "--out", "run", "--quiet").code == 0
     assert kept(tmp_path) == before
     assert "finish" in events(tmp_path / "run")
+
+
+TORCHRUN = ("torch.distributed.run", "--nproc-per-node", "2", "-m", "revive.cli.main")
+
+
+def torchrun(tmp_path, *args):
+    return subprocess.run(
+        [sys.executable, "-m", *TORCHRUN, "moments", *map(str, args)],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_torchrun_keeps_and_prints_what_one_process_does(revive, model, spec, tmp_path):
+    spec()
+    call = ("moments", model, "--text", tmp_path / "corpus.txt", "--layers", "0,1", "--json")
+    shared = torchrun(tmp_path, *call[1:])
+    assert shared.returncode == 0, shared.stderr
+    assert "Loading" not in shared.stderr
+    before = kept(tmp_path)
+    contents = [p.read_bytes() for p in (cache(tmp_path) / "revive").glob("moments-*")]
+    # One table, not one a process; a process that is alone finds the file, and makes the same.
+    assert revive(*call).out == shared.stdout
+    assert kept(tmp_path) == before
+    os.remove(cache(tmp_path) / "revive" / next(iter(before)))
+    assert revive(*call).out == shared.stdout
+    again = [p.read_bytes() for p in (cache(tmp_path) / "revive").glob("moments-*")]
+    assert again == contents
+
+
+def test_what_torchrun_is_refused_is_told_by_one_process(model, tmp_path):
+    done = torchrun(tmp_path, model, "--text", "nowhere.txt", "--quiet")
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.count("revive: moments.text: cannot read nowhere.txt") == 1
 
 
 def test_effective_rank_counts_directions():

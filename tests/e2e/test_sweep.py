@@ -50,7 +50,7 @@ def test_every_combination_is_run_once_per_seed(write_sweep, tmp_path):
         {"editor.ridge": "1e+06", "guard": "revive energy=0.3"},
     ]
     assert [(r["finished"], r["failed"]) for r in rows] == [(2, [])] * 4
-    folders = [p for p in out.iterdir() if p.is_dir()]
+    folders = [p.parent for p in out.glob("*/spec.yaml")]
     assert len(folders) == 8
     specs = [yaml.safe_load((f / "spec.yaml").read_text("utf-8")) for f in folders]
     assert {(s["seed"], s["edits"]["seed"]) for s in specs} == {(0, 0), (1, 1)}

@@ -21,7 +21,7 @@ def demo(
     batch_size: Annotated[int, typer.Option(min=1, help="Edits per batch.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the stream and everything drawn.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Arms at a time [default: all of them].")
+        int | None, typer.Option(min=1, help="Arms at a time \\[default: all of them].")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,

@@ -22,7 +22,7 @@ def doctor(
     model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
     layers: Annotated[
         str | None,
-        typer.Option(help="Blocks, e.g. 4,5,6, or all [default: those that MEMIT would edit]."),
+        typer.Option(help="Blocks, e.g. 4,5,6, or all \\[default: those that MEMIT would edit]."),
     ] = None,
     dtype: Dtype = "float32",
     device: Device = "auto",

@@ -38,7 +38,7 @@ def edit(
     quantize: Quantized = None,
     trust_remote_code: TrustRemoteCode = False,
     run: Annotated[
-        Path | None, typer.Option("--run", help="Run folder [default: <out>.run].")
+        Path | None, typer.Option("--run", help="Run folder \\[default: <out>.run].")
     ] = None,
     on_conflict: Annotated[
         str,

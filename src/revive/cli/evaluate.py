@@ -59,7 +59,7 @@ def evaluate(
             help="Comma-separated: edits, generation, facts, general; names of 'revive list "
             "tasks', or six for sst2, mrpc, cola, rte, nli and mmlu_six; lm-eval:NAME for any task "
             "of lm-evaluation-harness; or all, which takes a sample of every task that has data "
-            "[default: edits, facts and general where they apply]."
+            "\\[default: edits, facts and general where they apply]."
         ),
     ] = None,
     data: Annotated[
@@ -72,7 +72,7 @@ def evaluate(
         RuleOption | None,
         typer.Option(
             help="How tasks are answered: likeliest choice, or a label in generated text "
-            "[default: likelihood; gsm8k: generation]."
+            "\\[default: likelihood; gsm8k: generation]."
         ),
     ] = None,
     text: Annotated[

@@ -25,10 +25,10 @@ def export(
         Format, typer.Option("--format", help="Model folder, factors, or a PEFT adapter.")
     ] = Format.HF,
     step: Annotated[
-        int | None, typer.Option(min=0, help="After this batch [default: the last].")
+        int | None, typer.Option(min=0, help="After this batch \\[default: the last].")
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(min=1, help="Of an adapter [default: as much as is exact].")
+        int | None, typer.Option(min=1, help="Of an adapter \\[default: as much as is exact].")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

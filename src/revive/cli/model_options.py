@@ -18,7 +18,7 @@ Quantized = Annotated[
     str | None,
     typer.Option(
         help="Hold the base in 8bit or 4bit, the edited projections in full precision. Needs "
-        "'revive-edit[quantize]'."
+        "'revive-edit\\[quantize]'."
     ),
 ]
 

@@ -1,5 +1,6 @@
 """`revive moments`: key second moments of all edited layers, in one pass, ahead of a run."""
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +22,11 @@ def moments(
     model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", help="Ordinary text, a passage a line [default: the lab's]."),
+        typer.Option("--text", help="Ordinary text, a passage a line \\[default: the lab's]."),
     ] = None,
     layers: Annotated[
         str | None,
-        typer.Option(help="Blocks, e.g. 4,5,6, or all [default: those that MEMIT would edit]."),
+        typer.Option(help="Blocks, e.g. 4,5,6, or all \\[default: those that MEMIT would edit]."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="At most this many passages.")] = 100_000,
     window: Annotated[int, typer.Option(min=2, help="Tokens per passage.")] = 128,
@@ -44,11 +45,18 @@ def moments(
     pass goes on where it was. Effective rank is (trace)^2 / ||C||_F^2: how many directions ordinary
     inputs really use.
 
-    Example: revive moments ./my-model --text corpus.txt
+    Under torchrun every process reads its share of the text, and the first one adds up: the result
+    is the one of a single process, to the bit where they compute alike, and in the same place. On
+    GPUs each process has its own. One that is interrupted goes on with any number of processes.
+
+    Examples:
+        revive moments ./my-model --text corpus.txt
+        torchrun --nproc-per-node 8 --no-python revive moments gpt2 --text a.txt
     """
     from revive.cli.study_progress import study_progress
     from revive.cli.watch import hushed
     from revive.editors.moments import collect_moments
+    from revive.editors.torchrun import team
     from revive.models.loading import load_model
     from revive.models.runner import BlockRunner, context_length
     from revive.runs.cache import cache_folder
@@ -56,23 +64,35 @@ def moments(
     from revive.runs.schema import MomentsSpec
     from revive.runs.text_statistics import moment_texts
 
-    settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
     spec = MomentsSpec(text=[str(t) for t in text or ()] or "lab", samples=samples, window=window)
-    texts = moment_texts(spec, seed)
-    with hushed() if quiet or json else nullcontext(), study_progress(quiet=quiet or json) as told:
-        blocks = blocks_of(layers, settings)
-        loaded = load_model(**settings, edited=blocks)
-        sites = loaded.family.sites(loaded.model, layers=blocks)
-        found = collect_moments(
-            BlockRunner(loaded.model, loaded.family),
-            loaded.tokenizer,
-            sites,
-            texts,
-            cache=cache_folder(),
-            model_fingerprint=loaded.forward_fingerprint,
-            window=min(window, context_length(loaded.model) or window),
-            progress=lambda done, total: told("moments", done, total),
-        )
+    with team(device, device_map is not None) as (processes, own):
+        if not processes.first:
+            _fall_silent()
+        with (
+            hushed() if quiet or json else nullcontext(),
+            study_progress(quiet=quiet or json) as told,
+        ):
+            with processes.together():
+                settings = model_settings(
+                    model, dtype, own, device_map, quantize, trust_remote_code
+                )
+                texts = moment_texts(spec, seed)
+                blocks = blocks_of(layers, settings)
+                loaded = load_model(**settings, edited=blocks)
+                sites = loaded.family.sites(loaded.model, layers=blocks)
+            found = collect_moments(
+                BlockRunner(loaded.model, loaded.family),
+                loaded.tokenizer,
+                sites,
+                texts,
+                cache=cache_folder(),
+                model_fingerprint=loaded.forward_fingerprint,
+                window=min(window, context_length(loaded.model) or window),
+                progress=lambda done, total: told("moments", done, total),
+                team=processes,
+            )
+    if not processes.first:
+        return
     rows: list[dict[str, Any]] = []
     for site in sites:
         moment = found[site.key]
@@ -95,3 +115,11 @@ def moments(
     ]
     print_table(f"{model}: {len(texts):,} passages", list(rows[0]), shown)
     say(f"cached in {cache_folder()}", quiet=quiet)
+
+
+def _fall_silent() -> None:
+    """One process speaks for all, libraries that write past Python included."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)

@@ -16,7 +16,7 @@ def run(
         list[str] | None, typer.Option("--set", help="Override a key: guard.energy=0.2")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Run folder [default: runs/<spec's name>].")
+        Path | None, typer.Option("--out", help="Run folder \\[default: runs/<spec's name>].")
     ] = None,
     sink: Annotated[
         list[str] | None,

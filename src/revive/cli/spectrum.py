@@ -37,7 +37,7 @@ def spectrum(
     ),
     layers: Annotated[
         str | None,
-        typer.Option(help="Blocks, e.g. 4,5,6, or all [default: those that MEMIT would edit]."),
+        typer.Option(help="Blocks, e.g. 4,5,6, or all \\[default: those that MEMIT would edit]."),
     ] = None,
     text: Annotated[
         list[Path] | None,
@@ -64,7 +64,7 @@ def spectrum(
     limit: Annotated[int, typer.Option(min=32, help="For drift: edits per run.")] = 96,
     seeds: Annotated[int, typer.Option(min=1, help="For drift: seeds per arm.")] = 1,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="For drift: runs at a time [default: one per core].")
+        int | None, typer.Option(min=1, help="For drift: runs at a time \\[default: one per core].")
     ] = None,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Measure the whole battery at every point.")

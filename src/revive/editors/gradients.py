@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from revive.editors.moments import accumulate, cache_key
+from revive.editors.accumulate import accumulate, cache_key
 from revive.linalg.moments import SecondMoment
 from revive.models.frozen import frozen
 from revive.models.placement import entry_device

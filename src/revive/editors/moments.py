@@ -1,23 +1,19 @@
 """Key second moments of all edited sites, in one pass over text, cached and resumable."""
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from revive.editors.accumulate import accumulate, cache_key
+from revive.editors.team import ALONE, Team
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
 from revive.models.placement import entry_device
 from revive.models.runner import BlockRunner
 from revive.models.site import Site
-from revive.runs.store import save_tensors
-
-_BATCHES_PER_SAVE = 200
 
 
 def collect_moments(
@@ -31,6 +27,7 @@ def collect_moments(
     window: int = 128,
     tokens_per_batch: int = 4096,
     progress: Callable[[int, int], None] | None = None,
+    team: Team = ALONE,
 ) -> dict[str, SecondMoment]:
     """Accumulate E[k k^T] at every site's input.
 
@@ -47,9 +44,14 @@ def collect_moments(
         window: Tokens per window.
         tokens_per_batch: Padded tokens per forward.
         progress: Called with (batches done, batches in all).
+        team: Processes that share the pass; each has the model and the text.
 
     Returns:
-        Second moments by key.
+        Second moments by key; nothing in other processes of a team than the first.
+
+    Raises:
+        TeamError: Another process failed, or was lost.
+        SpecError: The processes read different texts or models.
     """
     last = max(s.layer for s in sites)
     whole = [s for s in sites if s.expert is None]
@@ -65,6 +67,7 @@ def collect_moments(
         return {**seen, **routed}
 
     key = cache_key("keys", model_fingerprint, texts, sites, window)
+    team.same(key, "model, text, layers and window")
     return accumulate(
         {s.key: s.shape[1] for s in sites},
         keys,
@@ -75,114 +78,5 @@ def collect_moments(
         window=window,
         tokens_per_batch=tokens_per_batch,
         progress=progress,
+        team=team,
     )
-
-
-def accumulate(
-    dims: Mapping[str, int],
-    vectors: Callable[[Tensor, Tensor], Mapping[str, Tensor | Routed]],
-    tokenizer: Any,
-    texts: Sequence[str],
-    *,
-    path: Path | None,
-    device: torch.device,
-    window: int,
-    tokens_per_batch: int,
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, SecondMoment]:
-    """Second moments of whatever `vectors` gives, resumable.
-
-    Args:
-        dims: Length of the vectors, by name.
-        vectors: From token ids and mask `[rows, length]` to one vector per position and name,
-            `[rows, length, dim]`, or those that are not zero; padding is left out here.
-        tokenizer: Of the model.
-        texts: Ordinary text.
-        path: File of finished and partial results; None keeps nothing.
-        device: Where the model takes its ids.
-        window: Tokens per window.
-        tokens_per_batch: Padded tokens per forward.
-        progress: Called with (batches done, batches in all).
-    """
-    moments = {name: SecondMoment(dim) for name, dim in dims.items()}
-    batches = list(_batches(tokenizer, texts, window, tokens_per_batch))
-    done = _restore(path, moments)
-    for index in range(done, len(batches)):
-        ids, mask = (t.to(device) for t in batches[index])
-        real = mask.bool()
-        for name, found in vectors(ids, mask).items():
-            if isinstance(found, Routed):
-                kept = found.keys[real[found.rows, found.positions]]
-                moments[name].update(kept, zeros=int(real.sum()) - len(kept))
-            else:
-                moments[name].update(found[real])
-        finished = index + 1 == len(batches)
-        if path is not None and (finished or (index + 1) % _BATCHES_PER_SAVE == 0):
-            _save(path, moments, index + 1)
-        if progress is not None:
-            progress(index + 1, len(batches))
-    return moments
-
-
-def _batches(
-    tokenizer: Any, texts: Sequence[str], window: int, tokens_per_batch: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    windows: list[list[int]] = []
-    for text in texts:
-        ids = list(tokenizer(text)["input_ids"])
-        windows.extend(ids[i : i + window] for i in range(0, len(ids), window))
-    windows.sort(key=len)
-    batch: list[list[int]] = []
-    for row in windows:
-        if batch and (len(batch) + 1) * len(row) > tokens_per_batch:
-            yield _pad(batch)
-            batch = []
-        batch.append(row)
-    if batch:
-        yield _pad(batch)
-
-
-def _pad(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    length = max(len(r) for r in rows)
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    return ids, mask
-
-
-def cache_key(
-    kind: str, model_fingerprint: str, texts: Sequence[str], sites: Sequence[Site], window: int
-) -> str:
-    """What a moment depends on, as a short name for its file."""
-    digest = hashlib.sha256(f"{kind}|{model_fingerprint}|{window}|{len(texts)}".encode())
-    for site in sites:
-        digest.update(site.key.encode())
-    for text in texts:
-        digest.update(text.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:24]
-
-
-def _save(path: Path, moments: dict[str, SecondMoment], done: int) -> None:
-    tensors = {"done": torch.tensor(done)}
-    for key, moment in moments.items():
-        tensors.update({f"{key}|{name}": t for name, t in moment.state_dict().items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, tensors)
-
-
-def _restore(path: Path | None, moments: dict[str, SecondMoment]) -> int:
-    """Fill `moments` from the cache; a damaged file counts as none."""
-    if path is None or not path.exists():
-        return 0
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError):
-        return 0
-    for key in moments:
-        prefix = f"{key}|"
-        state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        moments[key] = SecondMoment.from_state(state)
-    return int(tensors["done"])

@@ -1,6 +1,6 @@
 """Streaming, mergeable second moments C = E[k k^T] of a projection's inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float
@@ -64,9 +64,9 @@ class SecondMoment:
         wide = keys.detach().to(self._sum.dtype)
         if wide.device != self._sum.device:
             self._sum = self._sum.to(wide.device)
-        for rows in self._panels():
-            # Of a symmetric sum the blocks from the diagonal on; `_mirrored` fills in the others.
-            self._sum[rows, rows.start :].addmm_(wide[:, rows].T, wide[:, rows.start :])
+        for rows, band in zip(self._panels(), self.bands(), strict=True):
+            # The other half of a symmetric sum is filled in by `_mirrored`.
+            band.addmm_(wide[:, rows].T, wide[:, rows.start :])
         self._count += keys.shape[0] + zeros
 
     def merge(self, other: "SecondMoment") -> "SecondMoment":
@@ -79,6 +79,29 @@ class SecondMoment:
         )
         merged._count = self._count + other._count
         return merged
+
+    def absorb(self, bands: Iterable[Tensor], count: int) -> None:
+        """Add another sum in place, band by band, and the number of its keys.
+
+        Sums that are absorbed one after another come out the same to the bit, whoever made them.
+
+        Args:
+            bands: As `bands` gives them, on any device.
+            count: Keys behind them.
+        """
+        for mine, band in zip(self.bands(), bands, strict=True):
+            mine.add_(band.to(mine.device))
+        self._count += count
+
+    def bands(self) -> Iterator[Tensor]:
+        """Of the symmetric sum the blocks from the diagonal on, as views of this one."""
+        for rows in self._panels():
+            yield self._sum[rows, rows.start :]
+
+    def clear(self) -> None:
+        """Forget all keys; the memory stays, where it is."""
+        self._sum.zero_()
+        self._count = 0
 
     def value(self) -> Float[Tensor, "dim dim"]:
         """C = sum of k k^T / count.

@@ -78,23 +78,26 @@ class Report:
             return versus_csv(self.versus)
         return FORMATS[ending](self.tables()[name])
 
-    def write(self, out: Path, *, title: str) -> Path:
-        """Write what `write_report` says."""
+    def write(self, out: Path, *, title: str, lead: str = "") -> Path:
+        """Write what `write_report` says, with a piece of HTML ahead of everything else."""
         for name in self.tables():
             for ending in FORMATS:
                 write_text(out / f"{name}.{ending}", self.text(name, ending))
         write_text(out / "curves.csv", curves_csv(self.records))
         page = out / "index.html"
-        write_text(page, render(self.records, title, self.versus))
+        write_text(page, render(self.records, title, self.versus, lead))
         return page
 
 
-def render(records: Sequence[RunRecord], title: str, found: Sequence[Versus]) -> str:
+def render(
+    records: Sequence[RunRecord], title: str, found: Sequence[Versus], lead: str = ""
+) -> str:
     """The page as text: no scripts, no requests, everything inline."""
     css = files("revive.report").joinpath("style.css").read_text(encoding="utf-8")
     body = "".join(
         (
             f"<header><h1>{escape(title)}</h1>{_facts(records)}</header>",
+            lead,
             _story(records),
             section("Final metrics", _marking(records), _headline(records)),
             _versus(found),

@@ -11,7 +11,8 @@ program     the interpreter, torch, transformers and their buffers: 430 MiB, mea
 model       parameters * b; in 8 bits one byte a number of the blocks, in 4 bits half a byte and a
             scale of a byte per 64; embeddings, head and edited projections in full.
 ledger      8 L d f: W0 and the sum of updates, fp32 (twice that in fp64).
-moments     8 L f^2: E[k k^T], fp64, where the editor reads it.
+moments     8 L f^2: E[k k^T], fp64, where the editor reads it. While they are taken as much again
+            is there for the chunk of text at hand; it is gone before there are equations.
 equations   8 L f^2: the Cholesky factor, fp64. With a history of n_h keys (memit-seq keeps
             n_h <= f / 2 before they are folded in) 16 L f n_h + 8 L n_h^2 more.
 basis       8 L r (d + f), with r at most the guard's share of min(d, f).

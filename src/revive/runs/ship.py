@@ -1,0 +1,93 @@
+"""A run folder that comes from another disk, in an order that a resume can rely on. No torch.
+
+The journal's line is the commit, and the file that it speaks of is older than it. So a copy takes
+the journal first and hands it over last; whenever the copying stops, what has arrived is a run
+folder that was interrupted.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from revive.runs.atomic import is_partial, write_bytes
+
+_LATE = ("journal.jsonl", "summary.json")
+_LOCK = ".lock"
+_AT_A_TIME = 64 * 2**20
+"""Bytes after which a parcel is closed; a larger file travels alone."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Some of the files that have changed.
+
+    Attributes:
+        files: Content by relative path, in the order in which it must be written.
+        names: All files that are there; None while more is to come.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    names: frozenset[str] | None = None
+
+
+class Sender:
+    """Sends a folder's files, each when it has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        """Everything in `folder` is news, until it was sent."""
+        self._folder = folder
+        self._sent: dict[str, tuple[int, int]] = {}
+
+    def sent(self) -> None:
+        """What is there now has come from the other end."""
+        self._sent = {name: _stamp(self._folder / name) for name in _names(self._folder)}
+
+    def parcel(self) -> Parcel:
+        """Something of what has changed since it was sent."""
+        late = {n: (self._folder / n).read_bytes() for n in _LATE if (self._folder / n).is_file()}
+        files: dict[str, bytes] = {}
+        size = 0
+        names = list(_names(self._folder))
+        for name in names:
+            if name in _LATE:
+                continue
+            try:
+                stamp = _stamp(self._folder / name)
+                if self._sent.get(name) == stamp:
+                    continue
+                if size >= _AT_A_TIME:
+                    return Parcel(files)
+                files[name] = (self._folder / name).read_bytes()
+            except FileNotFoundError:
+                continue  # an old checkpoint, dropped just now
+            size += len(files[name])
+            self._sent[name] = stamp
+        for name, content in late.items():
+            stamp = (len(content), 0)
+            if self._sent.get(name) != stamp:
+                files[name] = content
+                self._sent[name] = stamp
+        return Parcel(files, frozenset(names))
+
+
+def receive(folder: Path, parcel: Parcel) -> None:
+    """Write what a parcel holds, and forget files that are gone at its origin."""
+    for name, content in parcel.files.items():
+        write_bytes(folder / name, content)
+    for name in _names(folder) if parcel.names is not None else ():
+        if name not in (parcel.names or ()):
+            (folder / name).unlink(missing_ok=True)
+    if folder.is_dir():
+        (folder / _LOCK).touch()
+
+
+def _names(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != _LOCK and not is_partial(path):
+            yield path.relative_to(folder).as_posix()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    # The journal only grows: what was read of it is told by its length.
+    return stat.st_size, 0 if path.name in _LATE else stat.st_mtime_ns
