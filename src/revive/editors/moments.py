@@ -1,7 +1,8 @@
 """Key second moments of all edited sites, in one pass over text, cached and resumable."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from revive.editors.packing import packed, padded, plan_of, tokens_for, windows
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
 from revive.models.placement import entry_device
@@ -17,7 +19,7 @@ from revive.models.runner import BlockRunner
 from revive.models.site import Site
 from revive.runs.store import save_tensors
 
-_BATCHES_PER_SAVE = 200
+_TOKENS_PER_SAVE = 800_000
 
 
 def collect_moments(
@@ -29,7 +31,7 @@ def collect_moments(
     cache: Path | None = None,
     model_fingerprint: str = "",
     window: int = 128,
-    tokens_per_batch: int = 4096,
+    tokens_per_batch: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, SecondMoment]:
     """Accumulate E[k k^T] at every site's input.
@@ -45,7 +47,7 @@ def collect_moments(
         cache: Folder for finished and partial results; None keeps nothing.
         model_fingerprint: Part of the cache's key.
         window: Tokens per window.
-        tokens_per_batch: Padded tokens per forward.
+        tokens_per_batch: Padded tokens per forward; None for 1024 on a CPU and 4096 elsewhere.
         progress: Called with (batches done, batches in all).
 
     Returns:
@@ -87,7 +89,7 @@ def accumulate(
     path: Path | None,
     device: torch.device,
     window: int,
-    tokens_per_batch: int,
+    tokens_per_batch: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, SecondMoment]:
     """Second moments of whatever `vectors` gives, resumable.
@@ -101,14 +103,17 @@ def accumulate(
         path: File of finished and partial results; None keeps nothing.
         device: Where the model takes its ids.
         window: Tokens per window.
-        tokens_per_batch: Padded tokens per forward.
+        tokens_per_batch: Padded tokens per forward; None for what the device does best.
         progress: Called with (batches done, batches in all).
     """
     moments = {name: SecondMoment(dim) for name, dim in dims.items()}
-    batches = list(_batches(tokenizer, texts, window, tokens_per_batch))
-    done = _restore(path, moments)
+    rows = windows(tokenizer, texts, window)
+    batches = packed(rows, tokens_per_batch or tokens_for(device))
+    plan = plan_of(batches)
+    done = min(_restore(path, moments, plan), len(batches))
+    unsaved = 0
     for index in range(done, len(batches)):
-        ids, mask = (t.to(device) for t in batches[index])
+        ids, mask = (t.to(device) for t in padded(batches[index]))
         real = mask.bool()
         for name, found in vectors(ids, mask).items():
             if isinstance(found, Routed):
@@ -117,39 +122,13 @@ def accumulate(
             else:
                 moments[name].update(found[real])
         finished = index + 1 == len(batches)
-        if path is not None and (finished or (index + 1) % _BATCHES_PER_SAVE == 0):
-            _save(path, moments, index + 1)
+        unsaved += ids.numel()
+        if path is not None and (finished or unsaved >= _TOKENS_PER_SAVE):
+            _save(path, moments, index + 1, plan, finished)
+            unsaved = 0
         if progress is not None:
             progress(index + 1, len(batches))
     return moments
-
-
-def _batches(
-    tokenizer: Any, texts: Sequence[str], window: int, tokens_per_batch: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    windows: list[list[int]] = []
-    for text in texts:
-        ids = list(tokenizer(text)["input_ids"])
-        windows.extend(ids[i : i + window] for i in range(0, len(ids), window))
-    windows.sort(key=len)
-    batch: list[list[int]] = []
-    for row in windows:
-        if batch and (len(batch) + 1) * len(row) > tokens_per_batch:
-            yield _pad(batch)
-            batch = []
-        batch.append(row)
-    if batch:
-        yield _pad(batch)
-
-
-def _pad(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    length = max(len(r) for r in rows)
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    return ids, mask
 
 
 def cache_key(
@@ -165,24 +144,28 @@ def cache_key(
     return digest.hexdigest()[:24]
 
 
-def _save(path: Path, moments: dict[str, SecondMoment], done: int) -> None:
-    tensors = {"done": torch.tensor(done)}
+def _save(
+    path: Path, moments: dict[str, SecondMoment], done: int, plan: Tensor, finished: bool
+) -> None:
+    tensors = {"done": torch.tensor(done), "plan": plan, "finished": torch.tensor(finished)}
     for key, moment in moments.items():
         tensors.update({f"{key}|{name}": t for name, t in moment.state_dict().items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, tensors)
 
 
-def _restore(path: Path | None, moments: dict[str, SecondMoment]) -> int:
-    """Fill `moments` from the cache; a damaged file counts as none."""
+def _restore(path: Path | None, moments: dict[str, SecondMoment], plan: Tensor) -> int:
+    """Fill `moments` from the cache; a damaged file, or part of another plan, counts as none."""
     if path is None or not path.exists():
         return 0
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError):
         return 0
+    if "plan" not in tensors or not (tensors["finished"] or torch.equal(tensors["plan"], plan)):
+        return 0
     for key in moments:
         prefix = f"{key}|"
         state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         moments[key] = SecondMoment.from_state(state)
-    return int(tensors["done"])
+    return sys.maxsize if tensors["finished"] else int(tensors["done"])

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from revive.linalg.eigen import singular_values
+
 _EXACT_UP_TO = 1024
 
 
@@ -32,6 +34,11 @@ class Density:
     values: Float[Tensor, " n"]
     counts: Float[Tensor, " n"]
     exact: bool
+
+    @classmethod
+    def of(cls, values: Float[Tensor, " n"]) -> "Density":
+        """All singular values, descending."""
+        return cls(values, torch.ones_like(values), exact=True)
 
     def histogram(self, edges: Sequence[float]) -> list[float]:
         """Share of the singular values in each of `len(edges) + 1` bins; edges ascend.
@@ -77,8 +84,7 @@ def singular_density(
     m = m if m.shape[0] <= m.shape[1] else m.T
     size = m.shape[0]
     if size <= exact_up_to:
-        values = torch.linalg.eigvalsh(m @ m.T).flip(0).clamp(min=0.0).sqrt()
-        return Density(values, torch.ones_like(values), exact=True)
+        return Density.of(singular_values(m))
     nodes, weights = _quadrature(m, probes, min(steps, size))
     order = nodes.argsort(descending=True)
     values = nodes[order].clamp(min=0.0).sqrt()

@@ -7,9 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revive.errors import NumericalError
-
-# Eight bands save 7/16 of the operations, of the half that symmetry could.
-_PANELS, _PANEL = 8, 128
+from revive.linalg.half import add_upper_half, mirror
 
 
 class SecondMoment:
@@ -64,9 +62,7 @@ class SecondMoment:
         wide = keys.detach().to(self._sum.dtype)
         if wide.device != self._sum.device:
             self._sum = self._sum.to(wide.device)
-        for rows in self._panels():
-            # Of a symmetric sum the blocks from the diagonal on; `_mirrored` fills in the others.
-            self._sum[rows, rows.start :].addmm_(wide[:, rows].T, wide[:, rows.start :])
+        add_upper_half(self._sum, wide)
         self._count += keys.shape[0] + zeros
 
     def merge(self, other: "SecondMoment") -> "SecondMoment":
@@ -103,13 +99,7 @@ class SecondMoment:
         moment._count = int(state["count"])
         return moment
 
-    def _panels(self) -> list[slice]:
-        """Bands of rows, wide enough for products at full speed."""
-        width = max(_PANEL, -(-self.dim // _PANELS))
-        return [slice(i, min(i + width, self.dim)) for i in range(0, self.dim, width)]
-
     def _mirrored(self) -> Tensor:
         """The whole sum."""
-        for rows in self._panels():
-            self._sum[rows.stop :, rows] = self._sum[rows, rows.stop :].T
+        mirror(self._sum)
         return self._sum

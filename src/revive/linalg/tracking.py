@@ -40,6 +40,7 @@ class Tracked:
         error: Bound on the sine of the largest angle to the true subspaces, left or right;
             infinite where s_k = s_{k+1}, so that there is no such subspace.
         exact: Whether the weight was decomposed.
+        values: `[min(out, in)]`, all singular values where it was; else None.
     """
 
     u: Float[Tensor, "out k"]
@@ -48,6 +49,7 @@ class Tracked:
     guess: Float[Tensor, "in m"]
     error: float
     exact: bool
+    values: Float[Tensor, " min"] | None = None
 
 
 def track(
@@ -112,7 +114,7 @@ def _decomposed(w: Tensor, k: int, width: int) -> Tracked:
     top = top_k_svd(w, width)
     following = float(top.s[k]) if len(top.s) > k else 0.0
     error = _sine(top.residual * float(top.s[0]), float(top.s[k - 1]) - following)
-    return Tracked(top.u[:, :k], top.s[:k], top.v[:, :k], top.v, error, exact=True)
+    return Tracked(top.u[:, :k], top.s[:k], top.v[:, :k], top.v, error, exact=True, values=top.s)
 
 
 def _widened(guess: Tensor, dim: int) -> Tensor:
