@@ -14,6 +14,9 @@ from revive.models.ledger import Ledger
 from revive.models.precision import products
 from revive.probes.base import Measurement, Probe, ProbeContext
 
+# The overlap is 1 to the square of this sine.
+_SAME = 1e-5
+
 
 @final
 class SpectrumProbe(Probe):
@@ -61,10 +64,13 @@ class SpectrumProbe(Probe):
         growth: list[float] = []
         for key in ledger.used:
             basis, weight = self._bases[key], ledger.weight(key)
-            now = SpectralBasis.fit(weight, rank=basis.rank)
-            shared = basis.overlap(now)
-            overlap.append(0.5 * (shared.left + shared.right))
-            tail.append(basis.tail_ratio(weight))
+            worst = basis.tail_ratio(weight)
+            tail.append(worst)
+            if basis.sine_to_dominant(weight, worst) <= _SAME:
+                overlap.append(1.0)
+            else:
+                shared = basis.overlap(SpectralBasis.fit(weight, rank=basis.rank))
+                overlap.append(0.5 * (shared.left + shared.right))
             norm = torch.linalg.matrix_norm(weight)
             growth.append(float(norm / torch.linalg.matrix_norm(ledger.original(key))))
         if not overlap:
