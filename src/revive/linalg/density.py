@@ -1,11 +1,11 @@
-"""How the singular values of a matrix are distributed, without a decomposition of a large one.
+"""How the singular values of a matrix are distributed; of a large one without a decomposition.
 
-Of a small matrix all singular values are computed. Of a large one stochastic Lanczos quadrature
-(Ubaru, Chen and Saad 2017) gives a few values and how many singular values each stands for: from
-random unit vectors z, `steps` Lanczos steps on the smaller Gram matrix give a tridiagonal T, whose
-eigenvalues carry as weights the squared first entries of its eigenvectors. So many steps tell
-singular values apart down to about s_1 pi / (2 steps), 1/40 of the largest; what lies below is
-counted, but too near to that.
+Of a small matrix, and of any on a CPU, all singular values are computed. Of others stochastic
+Lanczos quadrature (Ubaru, Chen and Saad 2017) gives a few values and how many singular values each
+stands for: from random unit vectors z, `steps` Lanczos steps on the smaller Gram matrix give a
+tridiagonal T, whose eigenvalues carry as weights the squared first entries of its eigenvectors. So
+many steps tell singular values apart down to about s_1 pi / (2 steps), 1/40 of the largest; what
+lies below is counted, but too near to that.
 """
 
 import math
@@ -68,7 +68,7 @@ class Density:
 def singular_density(
     matrix: Float[Tensor, "out in"],
     *,
-    exact_up_to: int = _EXACT_UP_TO,
+    exact_up_to: int | None = None,
     probes: int = 16,
     steps: int = 64,
 ) -> Density:
@@ -76,13 +76,16 @@ def singular_density(
 
     Args:
         matrix: `[out, in]`, finite; computed in fp64.
-        exact_up_to: Up to this smaller side all singular values are computed.
+        exact_up_to: Up to this smaller side all singular values are computed; None for any on a
+            CPU, where quadrature costs more, and 1024 elsewhere.
         probes: Random vectors; the error of a sum over singular values falls with their root.
         steps: Lanczos steps; sets how finely the distribution is resolved.
     """
     m = matrix.detach().double()
     m = m if m.shape[0] <= m.shape[1] else m.T
     size = m.shape[0]
+    if exact_up_to is None:
+        exact_up_to = size if m.device.type == "cpu" else _EXACT_UP_TO
     if size <= exact_up_to:
         return Density.of(singular_values(m))
     nodes, weights = _quadrature(m, probes, min(steps, size))

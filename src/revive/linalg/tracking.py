@@ -58,7 +58,7 @@ def track(
     guess: Float[Tensor, "in m"] | None = None,
     *,
     tolerance: float = 1e-3,
-    exact_up_to: int = _EXACT_UP_TO,
+    exact_up_to: int | None = None,
     rounds: int = _ROUNDS,
 ) -> Tracked:
     """Leading singular subspaces, by iteration where that is proven good, else exactly.
@@ -68,7 +68,8 @@ def track(
         k: Dimension of the subspaces, at least 1.
         guess: `Tracked.guess` of a similar weight; None decomposes.
         tolerance: Largest `error` that is accepted of an iteration.
-        exact_up_to: Up to this smaller side a decomposition costs less than tracking.
+        exact_up_to: Up to this smaller side a decomposition is taken to cost less than tracking;
+            None for any on a CPU (`python -m benchmarks.follow`), and 1024 elsewhere.
         rounds: Searches, each from what the last one found, before the weight is decomposed.
 
     Raises:
@@ -79,6 +80,8 @@ def track(
         raise ValueError(f"k is {k}; a {tuple(weight.shape)} weight has {min(weight.shape)}.")
     w = weight.detach().double()
     width = min(k + max(8, k // 4), *w.shape)
+    if exact_up_to is None:
+        exact_up_to = min(w.shape) if w.device.type == "cpu" else _EXACT_UP_TO
     if guess is None or min(w.shape) <= exact_up_to or not bool(torch.isfinite(w).all()):
         return _decomposed(w, k, width)
     v = _widened(guess.to(w), w.shape[1])
