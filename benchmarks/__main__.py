@@ -24,6 +24,7 @@ from benchmarks.stage import prepare
 from benchmarks.table import markdown
 from revive.runs.environment import environment
 
+_PARTS = ("moments", "batch", "probes")
 _PROBED = 25
 _BATCH = 100
 # Between two measurements of the rates; more says that something else was running.
@@ -46,6 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="a tiny model, in seconds: a check")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: every core")
+    parser.add_argument(
+        "--parts",
+        default=",".join(_PARTS),
+        help=f"comma-separated, of {', '.join(_PARTS)} (default: all)",
+    )
+    parser.add_argument("--layers", help="comma-separated, instead of the shape's")
     parser.add_argument("--edits", type=int, help="edits of the batch, instead of the shape's")
     parser.add_argument(
         "--dtype", default="float32", choices=("float32", "bfloat16"), help="of the model"
@@ -63,6 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [name for name in names if name not in SHAPES]
     if unknown:
         parser.error(f"--shapes: {', '.join(unknown)} is unknown; choose of {', '.join(known)}")
+    chosen.parts = chosen.parts.split(",")
+    unknown = [part for part in chosen.parts if part not in _PARTS]
+    if unknown:
+        parser.error(f"--parts: {', '.join(unknown)} is unknown; choose of {', '.join(_PARTS)}")
     device = torch.device(chosen.device)
     if "llama-3-8b" in names and device.type != "cuda":
         parser.error("--shapes: llama-3-8b needs a GPU; on a CPU take gpt2")
@@ -101,13 +112,17 @@ def _shape(name: str, chosen: argparse.Namespace, device: torch.device) -> dict[
     dtypes = ("float32", "float64", *(("bfloat16",) if device.type == "cuda" else ()))
     before = measure(device, dtypes, quick=chosen.quick)
     say("model and moments")
-    stage = prepare(shape, chosen.dtype, chosen.precision, device, chosen.edits)
-    rows: list[Row] = [moments_row(stage)]
-    batch, whole = batch_rows(stage, say)
-    rows += batch
-    say("probes")
-    rows.append(probe_row(stage, min(_PROBED, len(stage.edits))))
-    rows += drift_rows(stage)
+    layers = [int(x) for x in chosen.layers.split(",")] if chosen.layers else None
+    stage = prepare(shape, chosen.dtype, chosen.precision, device, chosen.edits, layers)
+    rows: list[Row] = [moments_row(stage)] if "moments" in chosen.parts else []
+    whole = 0.0
+    if "batch" in chosen.parts:
+        batch, whole = batch_rows(stage, say)
+        rows += batch
+    if "probes" in chosen.parts:
+        say("probes")
+        rows.append(probe_row(stage, min(_PROBED, len(stage.edits))))
+        rows += drift_rows(stage)
     after = measure(device, dtypes, quick=chosen.quick)
     machine, change = before.fastest(after), before.change(after)
     done = [row.as_dict(machine, whole) for row in rows]
@@ -122,7 +137,9 @@ def _shape(name: str, chosen: argparse.Namespace, device: torch.device) -> dict[
             "change": change,
         },
         "rows": done,
-        "targets": [] if chosen.quick else _verdicts(done, change, len(stage.edits)),
+        "targets": []
+        if chosen.quick or len(chosen.parts) < len(_PARTS)
+        else _verdicts(done, change, len(stage.edits)),
     }
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import TypeVar
 
 import torch
@@ -67,6 +68,12 @@ def best(work: Callable[[], object], device: torch.device, repetitions: int) -> 
     """Shortest time of several, after one that does not count."""
     work()
     return min(timed(work, device)[1] for _ in range(repetitions))
+
+
+def typical(work: Callable[[], _T], device: torch.device, repetitions: int = 5) -> tuple[_T, float]:
+    """A result and the median of several times: of what takes less than a second."""
+    runs = [timed(work, device) for _ in range(repetitions)]
+    return runs[-1][0], median(seconds for _, seconds in runs)
 
 
 def timed(work: Callable[[], _T], device: torch.device) -> tuple[_T, float]:

@@ -2,8 +2,9 @@
 
 One edit's target at a time, all of its rows through the whole model with logits at every position;
 keys and outputs by a whole forward for every edited layer, and once more after the batch for the
-history; moments by a pass over the text for every layer, which ends there (so MEMIT's programs,
-`rome/repr_tools.py` and `rome/layer_stats.py` of github.com/kmeng01/memit); the [d_in, d_in] system
+history; moments by a pass over the text for every layer, which ends there, of a hundred texts at a
+time in order of length (so MEMIT's programs, `rome/repr_tools.py` and `rome/layer_stats.py` of
+github.com/kmeng01/memit); the [d_in, d_in] system
 by LU; the guard by a full SVD of the weight at every batch and a dense update. Nothing of the
 library's solvers is used here, and the results must be equal.
 """
@@ -24,7 +25,7 @@ from revive.models.frozen import frozen
 from revive.models.runner import hidden_of
 from revive.models.site import Site
 
-_TEXTS = 32
+_TEXTS = 100  # that are sorted by length together
 
 
 @dataclass
@@ -151,20 +152,39 @@ def plain_guard(weight: Tensor, update: Tensor, energy: float) -> Tensor:
 
 @torch.no_grad()
 def plain_moments(
-    model: nn.Module, sites: Sequence[Site], texts: Sequence[Sequence[int]]
+    model: nn.Module, sites: Sequence[Site], texts: Sequence[Sequence[int]], tokens: int
 ) -> dict[str, Tensor]:
-    """One pass over the text for every site, each as far as that site; fp32 sums."""
+    """One pass over the text for every site, each as far as that site; fp32 sums.
+
+    Args:
+        model: The model.
+        sites: Whose inputs are wanted.
+        texts: Token ids.
+        tokens: Padded tokens of a forward. The published program takes three times the model's
+            window, which suits a GPU.
+    """
     device = next(model.parameters()).device
-    rows = [Row(tuple(t), 0) for t in texts]
+    groups = [sorted(texts[i : i + _TEXTS], key=len) for i in range(0, len(texts), _TEXTS)]
+    batches = [batch for group in groups for batch in _by_length(group, tokens)]
     found: dict[str, Tensor] = {}
     for site in sites:
         total = torch.zeros(site.shape[1], site.shape[1], device=device)
-        for first in range(0, len(rows), _TEXTS):
-            ids, mask = _padded(rows[first : first + _TEXTS], device)
+        for batch in batches:
+            ids, mask = _padded([Row(tuple(t), 0) for t in batch], device)
             keys = _inputs(model, site, ids, mask, stop=True)[mask.bool()].float()
             total.addmm_(keys.T, keys)
         found[site.parameter] = total / sum(len(t) for t in texts)
     return found
+
+
+def _by_length(texts: Sequence[Sequence[int]], tokens: int) -> list[list[Sequence[int]]]:
+    """Neighbours in length, as many as make `tokens` with their padding."""
+    batches: list[list[Sequence[int]]] = [[]]
+    for text in texts:
+        if batches[-1] and (len(batches[-1]) + 1) * len(text) > tokens:
+            batches.append([])
+        batches[-1].append(text)
+    return batches
 
 
 @torch.no_grad()
@@ -223,12 +243,13 @@ class _Enough(Exception):
 def _inputs(model: Any, site: Site, ids: Tensor, mask: Tensor, *, stop: bool = False) -> Tensor:
     seen: list[Tensor] = []
 
-    def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+    def hook(_module: nn.Module, args: tuple[Any, ...], _output: Any) -> None:
         seen.append(args[0])
         if stop:
             raise _Enough
 
-    handle = model.get_submodule(site.module).register_forward_pre_hook(hook)
+    # After the module, as the published program's hook: it has computed what nobody reads.
+    handle = model.get_submodule(site.module).register_forward_hook(hook)
     try:
         with suppress(_Enough):
             model(input_ids=ids, attention_mask=mask, use_cache=False)

@@ -1,12 +1,11 @@
 """A model made ready: moments, contexts, editor, guard, and the batch of edits in tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from benchmarks.machine import timed
 from benchmarks.needs import Cost
 from benchmarks.shapes import Shape, edits_of, texts_of
 from revive.data.edits import Edit
@@ -43,7 +42,6 @@ class Stage:
         edits: The batch.
         rows: Its tokens.
         texts: Passages for moments.
-        moments_seconds: Time of the pass that collected them.
     """
 
     shape: Shape
@@ -56,7 +54,6 @@ class Stage:
     edits: tuple[Edit, ...]
     rows: tuple[EditRows, ...]
     texts: list[str]
-    moments_seconds: float
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
     @property
@@ -81,9 +78,16 @@ class Stage:
 
 
 def prepare(
-    shape: Shape, dtype: str, precision: Precision, device: torch.device, edits: int | None = None
+    shape: Shape,
+    dtype: str,
+    precision: Precision,
+    device: torch.device,
+    edits: int | None = None,
+    layers: list[int] | None = None,
 ) -> Stage:
     """Build the model and what a run computes once."""
+    if layers is not None:
+        shape = replace(shape, options=shape.options.model_copy(update={"layers": layers}))
     loaded = shape.model(dtype, device)
     options = shape.options
     sites = loaded.family.sites(loaded.model, layers=options.layers)
@@ -92,13 +96,11 @@ def prepare(
         loaded.model, loaded.tokenizer, count=options.contexts, length=options.context_length
     )
     texts = texts_of(shape, loaded)
-    moments, seconds = timed(
-        lambda: collect_moments(runner, loaded.tokenizer, sites, texts), device
-    )
+    moments = collect_moments(runner, loaded.tokenizer, sites, texts)
     ledger = Ledger(loaded.model, sites)
     context = EditContext(runner, loaded.tokenizer, sites, contexts, moments, ledger)
     batch = edits_of(shape, loaded, edits or shape.edits)
     rows = tuple(encode_edit(loaded.tokenizer, e, contexts) for e in batch)
     rate = "bfloat16" if precision == "fast" and device.type == "cuda" else dtype
     cost = Cost.of(loaded.model, loaded.family, rate)
-    return Stage(shape, loaded, runner, sites, ledger, context, cost, batch, rows, texts, seconds)
+    return Stage(shape, loaded, runner, sites, ledger, context, cost, batch, rows, texts)

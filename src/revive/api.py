@@ -17,11 +17,15 @@ from revive.probes.edits import score_edits
 from revive.runs.build import Built, build
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult, Engine, stored_updates
+from revive.runs.kept import KeptBatches
 from revive.runs.spec import parse_spec, resolve
 
 
 class Editor:
     """Edits a model, batch by batch, in memory.
+
+    What undoing a batch needs goes to the system's folder for temporary files and is removed with
+    the editor (set TMPDIR to have it elsewhere): memory does not grow with the number of batches.
 
     The model is prepared at the first `edit`: contexts, key second moments, and lambda if no preset
     knows it. Every call of `edit` makes one batch per `batch_size` edits.
@@ -71,7 +75,7 @@ class Editor:
         self._spec = resolve(parse_spec(data, "Editor"), config)
         self._built: Built | None = None
         self._batches: list[tuple[Edit, ...]] = []
-        self._tensors: list[Mapping[str, Any]] = []
+        self._kept = KeptBatches()
 
     @classmethod
     def from_pretrained(
@@ -125,6 +129,7 @@ class Editor:
         Raises:
             SpecError: An edit is malformed.
             NumericalError: A non-finite update; the batches before it stay.
+            PrerequisiteError: The disk is full; the batches before it stay.
         """
         settled = self._settled(edits)
         results: list[BatchResult] = []
@@ -132,8 +137,13 @@ class Editor:
         for first in range(0, len(settled), size):
             batch = tuple(settled[first : first + size])
             result = self._engine(batch).apply(batch)
+            try:
+                self._kept.append(result.tensors())
+            except BaseException:
+                # A batch that cannot be undone later is undone now.
+                self._replay()
+                raise
             self._batches.append(batch)
-            self._tensors.append(result.tensors())
             results.append(result)
         return tuple(results)
 
@@ -159,17 +169,13 @@ class Editor:
         """
         if not 1 <= steps <= self.steps:
             raise SpecError(f"rollback: {self.steps} batches were made; cannot take back {steps}.")
-        assert self._built is not None
-        engine = self._built.engine
-        del self._batches[-steps:], self._tensors[-steps:]
-        engine.ledger.reset()
-        engine.editor.prepare(engine.context)
-        for tensors in self._tensors:
-            engine.replay(tensors)
+        del self._batches[-steps:]
+        self._kept.drop(steps)
+        self._replay()
 
     def updates(self) -> tuple[Mapping[str, Any], ...]:
         """The low-rank factors of every batch, by parameter name."""
-        return tuple(stored_updates(t) for t in self._tensors)
+        return tuple(stored_updates(t) for t in self._kept)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Save a model folder that `from_pretrained` loads; refuses a non-empty folder."""
@@ -198,6 +204,15 @@ class Editor:
         mixture = self._loaded.family.experts is not None
         save_lora(written, ledger.sites, self._loaded.name, Path(folder), mixture=mixture)
         return {key: total.error for key, total in written.items()}
+
+    def _replay(self) -> None:
+        """The model and the editor's state as the batches that are kept make them."""
+        assert self._built is not None, "a batch was made"
+        engine = self._built.engine
+        engine.ledger.reset()
+        engine.editor.prepare(engine.context)
+        for tensors in self._kept:
+            engine.replay(tensors)
 
     def _settled(self, edits: Iterable[Edit]) -> tuple[Edit, ...]:
         """Checked, with ids; of edits that contradict each other in one call the last one wins."""

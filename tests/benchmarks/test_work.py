@@ -57,10 +57,10 @@ def test_moments_do_what_they_need(gpt2):
     sites = gpt2.family.sites(gpt2.model, layers=[0, 1])
     texts = ["a passage of text ab"] * 4
     found = counted(lambda: collect_moments(gpt2, byte_tokenizer(), sites, texts))
-    needed = needs.moments(cost(gpt2), sites, [len(texts[0])] * 4).total
-    whole_block = 2 * 48 * 32 * 4 * len(texts[0])
-    sums = 2 * 48**2 * 4 * len(texts[0])  # the half that symmetry would save, for two sites
-    assert needed <= found <= needed + whole_block + sums
+    # The sums are BLAS's: torch sees the forward alone.
+    needed = needs.moments(cost(gpt2), sites, [len(texts[0])] * 4).flops["float32"]
+    last_projection = 2 * 48 * 32 * 4 * len(texts[0])
+    assert needed <= found <= needed + last_projection
 
 
 def test_a_sweep_does_little_more_than_it_needs(gpt2):

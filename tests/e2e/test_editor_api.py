@@ -1,5 +1,7 @@
 """`revive.Editor`: edit, undo, save; what a misuse is told."""
 
+import gc
+import tempfile
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -90,6 +92,62 @@ def test_updates_add_up_to_the_change(editor, edits):
         total = sum(u[site].dense().double() for u in editor.updates())
         change = after[site].double() - before[site].double()
         assert float((total - change).norm()) <= 1e-6 * float(after[site].norm())
+
+
+def kept_bytes():
+    """Bytes of all tensors that this process holds, each storage once."""
+    gc.collect()
+    storages = {}
+    for thing in gc.get_objects():
+        if issubclass(type(thing), torch.Tensor):
+            storage = thing.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def test_memory_does_not_grow_with_the_number_of_batches(tiny_folder, corpus, edits):
+    editor = make(tiny_folder, corpus, method="memit")  # it has no history of keys
+    editor.edit(edits[:2])
+    before, held = kept_bytes(), []
+    for first in (2, 4, 6):
+        held += editor.edit(edits[first : first + 2])
+    factors = [f for result in held for f in result.updates.values()]
+    size = sum(t.untyped_storage().nbytes() for f in factors for t in (f.left, f.right))
+    del factors
+    assert kept_bytes() - before >= size > 0  # the control: results that are held are seen
+    held.clear()
+    assert kept_bytes() == before
+    assert len(editor.updates()) == editor.steps == 4
+
+
+def test_a_batch_that_cannot_be_kept_is_not_made(editor, edits, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    editor.edit(edits[:2])
+    before = weights(editor)
+    (kept,) = tmp_path.glob("revive-editor-*/000000.safetensors")
+    # Nothing can be written where a folder is in the way.
+    obstacle = kept.with_name("000001.safetensors")
+    obstacle.mkdir()
+    with pytest.raises(OSError):
+        editor.edit(edits[2:4])
+    assert equal_tensors(weights(editor), before)
+    assert (editor.steps, len(editor.edits), len(editor.updates())) == (1, 2, 1)
+    obstacle.rmdir()
+    (again,) = editor.edit(edits[2:4])
+    assert again.made == (edits[2].id, edits[3].id)
+
+
+def test_what_was_kept_goes_with_the_editor(tiny_folder, corpus, edits, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    editor = make(tiny_folder, corpus)
+    editor.edit(edits[:4])
+    (folder,) = tmp_path.glob("revive-editor-*")
+    assert len(list(folder.iterdir())) == 2
+    editor.rollback()
+    assert len(list(folder.iterdir())) == 1
+    del editor
+    gc.collect()
+    assert not folder.exists()
 
 
 def test_a_guard_of_ones_own_needs_no_registration(tiny_folder, corpus, edits):

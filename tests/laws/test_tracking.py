@@ -177,3 +177,34 @@ def test_drift_of_a_constructed_turn():
     still = drift(basis, before, torch.zeros_like(before), track(before, 3))
     assert (still.stable_rank, still.entropy, still.update_ratio) == (0.0, 0.0, 0.0)
     assert still.angles_left[-1] < 1e-6
+
+
+@LAW
+@given(
+    st.integers(0, 1000), st.sampled_from([(30, 50), (50, 30)]), st.sampled_from([0.0, 0.01, 1.0])
+)
+def test_the_bound_on_directions_that_still_lead(seed, shape, unguarded):
+    weight = matrix(*shape, [3.0 * 0.9**i for i in range(30)], seed)
+    basis = SpectralBasis.fit(weight, energy=0.3)
+    update = randn(*shape, seed=seed + 1) / 50
+    moved = weight + basis.project_out(update) + unguarded * update
+    bound = basis.sine_to_dominant(moved, basis.tail_ratio(moved))
+    now = top_k_svd(moved, basis.rank, method="full")
+    assert sine(basis.u, now.u) <= bound + 1e-9
+    assert sine(basis.v, now.v) <= bound + 1e-9
+    if unguarded == 0.0:
+        assert bound < 1e-12  # nothing was decomposed to know it
+
+
+def test_directions_that_were_overtaken_are_not_taken_to_lead():
+    """The map of protected directions is kept exactly, and yet they are no longer the largest."""
+    weight = matrix(30, 50, [3.0 * 0.9**i for i in range(30)], seed=1)
+    basis = SpectralBasis.fit(weight, energy=0.3)
+    moved = weight + basis.project_out(randn(30, 50, seed=2))
+    tail = basis.tail_ratio(moved)
+    assert tail > 1.0
+    assert basis.sine_to_dominant(moved, tail) == math.inf
+    # Without the tail in it the bound would have called them the dominant ones.
+    assert basis.sine_to_dominant(moved, 0.0) < 1e-12
+    assert sine(basis.u, top_k_svd(moved, basis.rank).u) > 0.1
+    assert SpectralBasis.fit(weight, energy=0.0).sine_to_dominant(moved, 0.0) == 0.0

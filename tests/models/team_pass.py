@@ -25,7 +25,7 @@ SAVE_EVERY = 5
 
 def one_pass(cache, processes=None, *, texts=TEXTS, before=None, model=None):
     """The moments of two blocks' inputs, and the numbers of batches that were told."""
-    accumulate._BATCHES_PER_SAVE = SAVE_EVERY
+    accumulate._LARGEST, accumulate._TOKENS_PER_SAVE = SAVE_EVERY, 1
     model = tiny_model("llama", dtype=torch.float32) if model is None else model
     runner = BlockRunner(model, family_of(model))
     told = []

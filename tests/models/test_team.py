@@ -21,7 +21,8 @@ PATIENCE = 120  # seconds; whoever hangs would wait for a week
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch):
-    monkeypatch.setattr(accumulate, "_BATCHES_PER_SAVE", SAVE_EVERY)
+    monkeypatch.setattr(accumulate, "_LARGEST", SAVE_EVERY)
+    monkeypatch.setattr(accumulate, "_TOKENS_PER_SAVE", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -89,7 +90,7 @@ def test_bits_could_tell_another_order_of_adding(alone, tmp_path, monkeypatch):
     """Negative control: the sum over all batches in one go is another file."""
     path, _ = alone
     monkeypatch.setattr(accumulate, "_CHUNKS", 1)
-    monkeypatch.setattr(accumulate, "_BATCHES_PER_SAVE", 10_000)
+    monkeypatch.setattr(accumulate, "_LARGEST", 10_000)
     monkeypatch.setattr("team_pass.SAVE_EVERY", 10_000)
     whole, _ = one_pass(tmp_path / "whole")
     assert file_in(tmp_path / "whole").read_bytes() != path.read_bytes()

@@ -16,16 +16,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from revive.editors.packing import packed, padded, plan_of, tokens_for, windows
 from revive.editors.team import ALONE, Team
-from revive.editors.windows import windows
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
 from revive.models.site import Site
 from revive.runs.store import save_tensors
 
-_BATCHES_PER_SAVE = 200
+_TOKENS_PER_SAVE = 800_000
 # As many processes find work; larger chunks would idle them, smaller ones send more sums around.
-_CHUNKS = 32
+_CHUNKS, _LARGEST = 32, 200
 
 Vectors = Callable[[Tensor, Tensor], Mapping[str, Tensor | Routed]]
 """From token ids and mask `[rows, length]` to one vector per position and name, `[rows, length,
@@ -41,7 +41,7 @@ def accumulate(
     path: Path | None,
     device: torch.device,
     window: int,
-    tokens_per_batch: int,
+    tokens_per_batch: int | None,
     progress: Callable[[int, int], None] | None,
     team: Team = ALONE,
 ) -> dict[str, SecondMoment]:
@@ -56,7 +56,7 @@ def accumulate(
             team reads and writes it.
         device: Where the model takes its ids.
         window: Tokens per window.
-        tokens_per_batch: Padded tokens per forward.
+        tokens_per_batch: Padded tokens per forward; None for what the device does best.
         progress: Called with (batches done, batches in all).
         team: Processes that share the pass.
 
@@ -66,13 +66,15 @@ def accumulate(
     Raises:
         TeamError: Another process failed, or was lost.
     """
-    batches = list(windows(tokenizer, texts, window, tokens_per_batch))
+    rows = windows(tokenizer, texts, window)
+    batches = packed(rows, tokens_per_batch or tokens_for(device))
+    plan = plan_of(batches)
     totals = {name: SecondMoment(dim) for name, dim in dims.items()} if team.first else {}
-    size = max(1, min(_BATCHES_PER_SAVE, math.ceil(len(batches) / _CHUNKS)))
-    done = team.told(_restore(path, totals, size, len(batches)) if team.first else 0)
+    size = max(1, min(_LARGEST, math.ceil(len(batches) / _CHUNKS)))
+    done = team.told(_restore(path, totals, plan, size, len(batches)) if team.first else 0)
     # As large as the sum itself: it lies where the model is, the sum in the host's memory.
     part = {name: SecondMoment(dim) for name, dim in dims.items()} if done < len(batches) else {}
-    saved = done
+    unsaved = 0
     while done < len(batches):
         starts = range(done, len(batches), size)[: team.size]
         with team.together():
@@ -80,18 +82,20 @@ def accumulate(
                 moment.clear()
             for start in starts[team.rank : team.rank + 1]:
                 for index in range(start, min(start + size, len(batches))):
-                    _add(part, vectors, *(t.to(device) for t in batches[index]))
+                    _add(part, vectors, *(t.to(device) for t in padded(batches[index])))
                     if progress is not None:
                         # Of the other processes one knows that they have as much to do.
                         reached = done + (index + 1 - start) * len(starts)
                         progress(min(reached, len(batches)), len(batches))
         team.merge(totals, part, len(starts))
-        done = min(starts[-1] + size, len(batches))
+        before, done = done, min(starts[-1] + size, len(batches))
+        unsaved += sum(len(batch) * len(batch[-1]) for batch in batches[before:done])
         with team.together():
-            due = done == len(batches) or done - saved >= _BATCHES_PER_SAVE
+            finished = done == len(batches)
+            due = finished or unsaved >= _TOKENS_PER_SAVE
             if team.first and path is not None and due:
-                _save(path, totals, done)
-        saved = done if due else saved
+                _save(path, totals, done, plan, finished)
+        unsaved = 0 if due else unsaved
     return totals
 
 
@@ -118,27 +122,32 @@ def cache_key(
     return digest.hexdigest()[:24]
 
 
-def _save(path: Path, moments: Mapping[str, SecondMoment], done: int) -> None:
-    tensors = {"done": torch.tensor(done)}
+def _save(
+    path: Path, moments: Mapping[str, SecondMoment], done: int, plan: Tensor, finished: bool
+) -> None:
+    tensors = {"done": torch.tensor(done), "plan": plan, "finished": torch.tensor(finished)}
     for key, moment in moments.items():
         tensors.update({f"{key}|{name}": t for name, t in moment.state_dict().items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, tensors)
 
 
-def _restore(path: Path | None, moments: dict[str, SecondMoment], size: int, count: int) -> int:
-    """Fill `moments` from the cache; a file that is damaged or cut elsewhere counts as none."""
+def _restore(
+    path: Path | None, moments: dict[str, SecondMoment], plan: Tensor, size: int, count: int
+) -> int:
+    """Fill `moments` from the cache; a damaged file, or part of another plan, counts as none."""
     if path is None or not path.exists():
         return 0
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError):
         return 0
-    done = int(tensors["done"])
-    if done % size and done != count:
+    done, finished = int(tensors["done"]), bool(tensors.get("finished", False))
+    same = "plan" in tensors and torch.equal(tensors["plan"], plan) and done % size == 0
+    if not (finished or same):
         return 0
     for key in moments:
         prefix = f"{key}|"
         state = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         moments[key] = SecondMoment.from_state(state)
-    return done
+    return count if finished else done

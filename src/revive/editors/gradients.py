@@ -29,7 +29,7 @@ def collect_gradients(
     cache: Path | None = None,
     model_fingerprint: str = "",
     window: int = 128,
-    tokens_per_batch: int = 4096,
+    tokens_per_batch: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, SecondMoment]:
     """Accumulate E[g g^T] at every site's output; arguments as in `collect_moments`.

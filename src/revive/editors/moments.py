@@ -25,7 +25,7 @@ def collect_moments(
     cache: Path | None = None,
     model_fingerprint: str = "",
     window: int = 128,
-    tokens_per_batch: int = 4096,
+    tokens_per_batch: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     team: Team = ALONE,
 ) -> dict[str, SecondMoment]:
@@ -42,7 +42,7 @@ def collect_moments(
         cache: Folder for finished and partial results; None keeps nothing.
         model_fingerprint: Part of the cache's key.
         window: Tokens per window.
-        tokens_per_batch: Padded tokens per forward.
+        tokens_per_batch: Padded tokens per forward; None for 1024 on a CPU and 4096 elsewhere.
         progress: Called with (batches done, batches in all).
         team: Processes that share the pass; each has the model and the text.
 

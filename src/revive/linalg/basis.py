@@ -24,7 +24,7 @@ from torch import Tensor
 from revive.linalg.blocks import Blocks, Sides
 from revive.linalg.fingerprint import fingerprint
 from revive.linalg.lowrank import LowRank
-from revive.linalg.norm import operator_norm
+from revive.linalg.norm import spectral_norm
 from revive.linalg.subspace import projector_overlap
 from revive.linalg.svd import top_k_svd
 
@@ -141,28 +141,39 @@ class SpectralBasis:
 
         Args:
             weight: `[out, in]`, the shape that was fitted.
-            tolerance: Relative error of the norm.
+            tolerance: Relative error of the norm where it is found by iteration (not on a CPU).
         """
         if self.rank == 0:
             return 0.0
         w = weight.detach().double()
         u, v = self.u.to(w.device), self.v.to(w.device)
-
-        def apply(x: Tensor) -> Tensor:
-            y = w @ (x - v @ (v.T @ x))
-            return y - u @ (u.T @ y)
-
-        def apply_transposed(y: Tensor) -> Tensor:
-            x = w.T @ (y - u @ (u.T @ y))
-            return x - v @ (v.T @ x)
-
-        generator = torch.Generator().manual_seed(0)
-        start = torch.randn(w.shape[1], generator=generator, dtype=torch.float64).to(w.device)
-        start = start - v @ (v.T @ start)
-        if float(start.norm()) == 0.0:
-            return 0.0
-        tail = operator_norm(apply, apply_transposed, start, tolerance=tolerance)
+        w = w - u @ (u.T @ w)
+        tail = spectral_norm(w - (w @ v) @ v.T, tolerance=tolerance)
         return tail / float(self.s[self.rank - 1])
+
+    def sine_to_dominant(self, weight: Float[Tensor, "out in"], tail: float) -> float:
+        """Bound on the sine of the largest angle to the k dominant directions of another weight.
+
+        With the residuals E = W V - U S and F = W^T U - V S, and `tail` that of `tail_ratio`, every
+        singular value but k is at most s_k tail + ||E||, so the sine is at most
+        max(||E||, ||F||) / (s_k - s_k tail - ||E||) (Wedin 1972). Under a guard of these directions
+        both residuals are rounding: no decomposition is needed to know that they still lead.
+
+        Args:
+            weight: `[out, in]`, the shape that was fitted.
+            tail: `tail_ratio(weight)`.
+
+        Returns:
+            The bound; infinite where it says nothing.
+        """
+        if self.rank == 0:
+            return 0.0
+        w = weight.detach().double()
+        u, s, v = self.u.to(w.device), self.s[: self.rank].to(w.device), self.v.to(w.device)
+        left = float(torch.linalg.matrix_norm(w @ v - u * s))
+        right = float(torch.linalg.matrix_norm(w.T @ u - v * s))
+        gap = float(s[-1]) * (1.0 - tail) - left
+        return max(left, right) / gap if gap > 0 else float("inf")
 
     def _outside_left(self, x: Tensor, sides: Sides) -> Tensor:
         if sides == "right" or self.rank == 0:

@@ -1,11 +1,11 @@
-"""How the singular values of a matrix are distributed, without a decomposition of a large one.
+"""How the singular values of a matrix are distributed; of a large one without a decomposition.
 
-Of a small matrix all singular values are computed. Of a large one stochastic Lanczos quadrature
-(Ubaru, Chen and Saad 2017) gives a few values and how many singular values each stands for: from
-random unit vectors z, `steps` Lanczos steps on the smaller Gram matrix give a tridiagonal T, whose
-eigenvalues carry as weights the squared first entries of its eigenvectors. So many steps tell
-singular values apart down to about s_1 pi / (2 steps), 1/40 of the largest; what lies below is
-counted, but too near to that.
+Of a small matrix, and of any on a CPU, all singular values are computed. Of others stochastic
+Lanczos quadrature (Ubaru, Chen and Saad 2017) gives a few values and how many singular values each
+stands for: from random unit vectors z, `steps` Lanczos steps on the smaller Gram matrix give a
+tridiagonal T, whose eigenvalues carry as weights the squared first entries of its eigenvectors. So
+many steps tell singular values apart down to about s_1 pi / (2 steps), 1/40 of the largest; what
+lies below is counted, but too near to that.
 """
 
 import math
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from revive.linalg.eigen import singular_values
 
 _EXACT_UP_TO = 1024
 
@@ -32,6 +34,11 @@ class Density:
     values: Float[Tensor, " n"]
     counts: Float[Tensor, " n"]
     exact: bool
+
+    @classmethod
+    def of(cls, values: Float[Tensor, " n"]) -> "Density":
+        """All singular values, descending."""
+        return cls(values, torch.ones_like(values), exact=True)
 
     def histogram(self, edges: Sequence[float]) -> list[float]:
         """Share of the singular values in each of `len(edges) + 1` bins; edges ascend.
@@ -61,7 +68,7 @@ class Density:
 def singular_density(
     matrix: Float[Tensor, "out in"],
     *,
-    exact_up_to: int = _EXACT_UP_TO,
+    exact_up_to: int | None = None,
     probes: int = 16,
     steps: int = 64,
 ) -> Density:
@@ -69,16 +76,18 @@ def singular_density(
 
     Args:
         matrix: `[out, in]`, finite; computed in fp64.
-        exact_up_to: Up to this smaller side all singular values are computed.
+        exact_up_to: Up to this smaller side all singular values are computed; None for any on a
+            CPU, where quadrature costs more, and 1024 elsewhere.
         probes: Random vectors; the error of a sum over singular values falls with their root.
         steps: Lanczos steps; sets how finely the distribution is resolved.
     """
     m = matrix.detach().double()
     m = m if m.shape[0] <= m.shape[1] else m.T
     size = m.shape[0]
+    if exact_up_to is None:
+        exact_up_to = size if m.device.type == "cpu" else _EXACT_UP_TO
     if size <= exact_up_to:
-        values = torch.linalg.eigvalsh(m @ m.T).flip(0).clamp(min=0.0).sqrt()
-        return Density(values, torch.ones_like(values), exact=True)
+        return Density.of(singular_values(m))
     nodes, weights = _quadrature(m, probes, min(steps, size))
     order = nodes.argsort(descending=True)
     values = nodes[order].clamp(min=0.0).sqrt()

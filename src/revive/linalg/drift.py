@@ -10,7 +10,7 @@ from torch import Tensor
 
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.blocks import Blocks
-from revive.linalg.density import singular_density
+from revive.linalg.density import Density, singular_density
 from revive.linalg.norm import spectral_norm
 from revive.linalg.subspace import principal_angles, projector_overlap
 from revive.linalg.tracking import Tracked
@@ -78,8 +78,10 @@ def drift(
     u, v = basis.u.to(weight.device), basis.v.to(weight.device)
     before = float(torch.linalg.matrix_norm(original.double()))
     update = float(torch.linalg.matrix_norm(delta.double()))
-    longest = spectral_norm(delta) if update > 0 else 0.0
-    density = singular_density(weight)
+    spread = singular_density(delta)
+    # Of a density that is not exact the largest value is only near the norm.
+    longest = float(spread.values[0]) if spread.exact else spectral_norm(delta)
+    density = singular_density(weight) if now.values is None else Density.of(now.values)
     scale = float(basis.s[0])
     return Drift(
         rank=basis.rank,
@@ -92,7 +94,7 @@ def drift(
         update_ratio=update / before,
         blocks=dense_shares(delta, u, v),
         stable_rank=(update / longest) ** 2 if longest > 0 else 0.0,
-        entropy=singular_density(delta).entropy(),
+        entropy=spread.entropy(),
         histogram=density.histogram([edge * scale for edge in EDGES]),
         error=now.error,
         exact=now.exact,

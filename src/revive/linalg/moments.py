@@ -7,9 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revive.errors import NumericalError
-
-# Eight bands save 7/16 of the operations, of the half that symmetry could.
-_PANELS, _PANEL = 8, 128
+from revive.linalg.half import add_upper_half, bands, mirror
 
 
 class SecondMoment:
@@ -64,9 +62,7 @@ class SecondMoment:
         wide = keys.detach().to(self._sum.dtype)
         if wide.device != self._sum.device:
             self._sum = self._sum.to(wide.device)
-        for rows, band in zip(self._panels(), self.bands(), strict=True):
-            # The other half of a symmetric sum is filled in by `_mirrored`.
-            band.addmm_(wide[:, rows].T, wide[:, rows.start :])
+        add_upper_half(self._sum, wide)
         self._count += keys.shape[0] + zeros
 
     def merge(self, other: "SecondMoment") -> "SecondMoment":
@@ -80,22 +76,22 @@ class SecondMoment:
         merged._count = self._count + other._count
         return merged
 
-    def absorb(self, bands: Iterable[Tensor], count: int) -> None:
+    def absorb(self, others: Iterable[Tensor], count: int) -> None:
         """Add another sum in place, band by band, and the number of its keys.
 
         Sums that are absorbed one after another come out the same to the bit, whoever made them.
 
         Args:
-            bands: As `bands` gives them, on any device.
+            others: As `bands` gives them, on any device.
             count: Keys behind them.
         """
-        for mine, band in zip(self.bands(), bands, strict=True):
+        for mine, band in zip(self.bands(), others, strict=True):
             mine.add_(band.to(mine.device))
         self._count += count
 
     def bands(self) -> Iterator[Tensor]:
         """Of the symmetric sum the blocks from the diagonal on, as views of this one."""
-        for rows in self._panels():
+        for rows in bands(self.dim):
             yield self._sum[rows, rows.start :]
 
     def clear(self) -> None:
@@ -126,13 +122,7 @@ class SecondMoment:
         moment._count = int(state["count"])
         return moment
 
-    def _panels(self) -> list[slice]:
-        """Bands of rows, wide enough for products at full speed."""
-        width = max(_PANEL, -(-self.dim // _PANELS))
-        return [slice(i, min(i + width, self.dim)) for i in range(0, self.dim, width)]
-
     def _mirrored(self) -> Tensor:
         """The whole sum."""
-        for rows in self._panels():
-            self._sum[rows.stop :, rows] = self._sum[rows, rows.stop :].T
+        mirror(self._sum)
         return self._sum

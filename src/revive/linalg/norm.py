@@ -1,10 +1,12 @@
-"""The largest singular value of an operator that is never formed."""
+"""The largest singular value: of a matrix, or of an operator that is never formed."""
 
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from revive.linalg.eigen import singular_values
 
 _MAX_STEPS = 300
 
@@ -57,8 +59,18 @@ def operator_norm(
 
 
 def spectral_norm(matrix: Float[Tensor, "out in"], *, tolerance: float = 1e-10) -> float:
-    """Largest singular value of a matrix, computed in fp64; see `operator_norm`."""
+    """Largest singular value of a matrix, computed in fp64.
+
+    On a CPU from its Gram matrix: half a product and a reduction cost less than the passes over the
+    matrix that Lanczos needs where the leading values lie close together.
+
+    Args:
+        matrix: `[out, in]`.
+        tolerance: Of `operator_norm`, elsewhere.
+    """
     wide = matrix.detach().double()
+    if wide.device.type == "cpu":
+        return float(singular_values(wide)[0])
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(wide.shape[1], generator=generator, dtype=torch.float64).to(wide.device)
     return operator_norm(wide.mv, wide.T.mv, start, tolerance=tolerance)

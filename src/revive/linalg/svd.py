@@ -1,9 +1,11 @@
 """The leading singular triplets of a weight.
 
-W = sum_i s_i u_i v_i^T. The fast way diagonalises the smaller Gram matrix in fp64: all singular
-values, and the leading vectors of one side; the other side follows by u = W v / s. A Gram matrix
-squares the condition number, so its result is checked and, where it is not good enough, replaced
-by a full SVD.
+W = sum_i s_i u_i v_i^T. The fast way goes over the smaller Gram matrix in fp64: all singular
+values, which a share of their sum asks for, and the leading vectors of one side alone (see
+`linalg.eigen`); the other side follows by u = W v / s. A Gram matrix squares the condition number,
+so its result is checked and, where it is not good enough, replaced by a full SVD. What is accepted
+spans the dominant subspaces to within a sine of sqrt(2 k) residual s_1 / (s_k - s_{k+1}) (Davis
+and Kahan 1970).
 """
 
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revive.errors import NumericalError
+from revive.linalg.eigen import leading_eigenvectors
 from revive.linalg.energy import rank_for_energy
 
 Method = Literal["auto", "gram", "full"]
@@ -105,24 +108,31 @@ def _chosen_by(k: int | None, energy: float | None, shape: tuple[int, ...]) -> C
 def _gram(w: Tensor, choose: Choice, *, all_matter: bool) -> tuple[TopSVD, bool]:
     """The Gram way, and whether the singular values it relies on are resolved."""
     tall = w.shape[0] > w.shape[1]
-    values, vectors = torch.linalg.eigh(w.T @ w if tall else w @ w.T)
-    s = values.flip(0).clamp(min=0.0).sqrt()
-    count = choose(s)
-    lowest = len(s) if all_matter else count
+    a = w.T if tall else w
+    s = torch.empty(0)
+
+    def count(values: Tensor) -> int:
+        nonlocal s
+        s = values.clamp(min=0.0).sqrt()
+        return choose(s)
+
+    small = leading_eigenvectors(a, count).vectors
+    k = small.shape[1]
+    lowest = len(s) if all_matter else k
     trusted = lowest == 0 or float(s[lowest - 1]) >= _GRAM_FLOOR * float(s[0])
-    small = vectors.flip(1)[:, :count].contiguous()
-    floor = torch.finfo(s.dtype).tiny
-    other = (w @ small if tall else w.T @ small) / s[:count].clamp(min=floor)
-    other = _orthonormal(other)
+    reached = a.T @ small
+    other = _orthonormal(reached / s[:k].clamp(min=torch.finfo(s.dtype).tiny))
+    residual = _share(s, reached - other * s[:k], a @ other - small * s[:k])
     u, v = (other, small) if tall else (small, other)
-    return TopSVD(u, s, v, _residual(w, u, s, v), "gram"), trusted
+    return TopSVD(u, s, v, residual, "gram"), trusted
 
 
 def _full(w: Tensor, choose: Choice) -> TopSVD:
     u, s, vh = torch.linalg.svd(w, full_matrices=False)
     count = choose(s)
     u, v = u[:, :count].contiguous(), vh[:count].T.contiguous()
-    return TopSVD(u, s, v, _residual(w, u, s, v), "full")
+    residual = _share(s, w @ v - u * s[:count], w.T @ u - v * s[:count])
+    return TopSVD(u, s, v, residual, "full")
 
 
 def _orthonormal(columns: Tensor) -> Tensor:
@@ -131,10 +141,8 @@ def _orthonormal(columns: Tensor) -> Tensor:
     return q * torch.where(r.diagonal() < 0, -1.0, 1.0)
 
 
-def _residual(w: Tensor, u: Tensor, s: Tensor, v: Tensor) -> float:
-    k = u.shape[1]
-    if k == 0 or float(s[0]) == 0.0:
+def _share(s: Tensor, *errors: Tensor) -> float:
+    """The longest column of any of the errors, as a share of s_1."""
+    if errors[0].shape[1] == 0 or float(s[0]) == 0.0:
         return 0.0
-    right = (w @ v - u * s[:k]).norm(dim=0).max()
-    left = (w.T @ u - v * s[:k]).norm(dim=0).max()
-    return float(torch.maximum(left, right) / s[0])
+    return max(float(e.norm(dim=0).max()) for e in errors) / float(s[0])

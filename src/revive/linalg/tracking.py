@@ -40,6 +40,7 @@ class Tracked:
         error: Bound on the sine of the largest angle to the true subspaces, left or right;
             infinite where s_k = s_{k+1}, so that there is no such subspace.
         exact: Whether the weight was decomposed.
+        values: `[min(out, in)]`, all singular values where it was; else None.
     """
 
     u: Float[Tensor, "out k"]
@@ -48,6 +49,7 @@ class Tracked:
     guess: Float[Tensor, "in m"]
     error: float
     exact: bool
+    values: Float[Tensor, " min"] | None = None
 
 
 def track(
@@ -56,7 +58,7 @@ def track(
     guess: Float[Tensor, "in m"] | None = None,
     *,
     tolerance: float = 1e-3,
-    exact_up_to: int = _EXACT_UP_TO,
+    exact_up_to: int | None = None,
     rounds: int = _ROUNDS,
 ) -> Tracked:
     """Leading singular subspaces, by iteration where that is proven good, else exactly.
@@ -66,7 +68,8 @@ def track(
         k: Dimension of the subspaces, at least 1.
         guess: `Tracked.guess` of a similar weight; None decomposes.
         tolerance: Largest `error` that is accepted of an iteration.
-        exact_up_to: Up to this smaller side a decomposition costs less than tracking.
+        exact_up_to: Up to this smaller side a decomposition is taken to cost less than tracking;
+            None for any on a CPU (`python -m benchmarks.follow`), and 1024 elsewhere.
         rounds: Searches, each from what the last one found, before the weight is decomposed.
 
     Raises:
@@ -77,6 +80,8 @@ def track(
         raise ValueError(f"k is {k}; a {tuple(weight.shape)} weight has {min(weight.shape)}.")
     w = weight.detach().double()
     width = min(k + max(8, k // 4), *w.shape)
+    if exact_up_to is None:
+        exact_up_to = min(w.shape) if w.device.type == "cpu" else _EXACT_UP_TO
     if guess is None or min(w.shape) <= exact_up_to or not bool(torch.isfinite(w).all()):
         return _decomposed(w, k, width)
     v = _widened(guess.to(w), w.shape[1])
@@ -112,7 +117,7 @@ def _decomposed(w: Tensor, k: int, width: int) -> Tracked:
     top = top_k_svd(w, width)
     following = float(top.s[k]) if len(top.s) > k else 0.0
     error = _sine(top.residual * float(top.s[0]), float(top.s[k - 1]) - following)
-    return Tracked(top.u[:, :k], top.s[:k], top.v[:, :k], top.v, error, exact=True)
+    return Tracked(top.u[:, :k], top.s[:k], top.v[:, :k], top.v, error, exact=True, values=top.s)
 
 
 def _widened(guess: Tensor, dim: int) -> Tensor:

@@ -14,6 +14,9 @@ from revive.models.ledger import Ledger
 from revive.models.precision import products
 from revive.probes.base import Measurement, Probe, ProbeContext
 
+# The overlap is 1 to the square of this sine.
+_SAME = 1e-5
+
 
 @final
 class SpectrumProbe(Probe):
@@ -24,11 +27,14 @@ class SpectrumProbe(Probe):
     REVIVE does not publish the definition of its similarity curves (arXiv 2601.11042, figure on
     drift); here it is the projector overlap ||U_k(W)^T U_k(W0)||_F^2 / k, mean of left and right.
 
-    With `detail` the subspaces of large weights are tracked instead of decomposed at every
-    measurement (the overlap is then good to 1e-3, see `linalg.tracking`), and principal angles,
-    the shares of the cumulative update in the four blocks, its stable rank and entropy, and a
-    histogram of the singular values come in addition, by site. After a resume, values of tracked
-    sites agree with those of an undisturbed run to that tolerance, not to the bit.
+    Where the original's directions provably still lead, which under a guard of them costs two
+    products to know, the overlap is 1 and nothing is decomposed.
+
+    With `detail` principal angles, the shares of the cumulative update in the four blocks, its
+    stable rank and entropy, and a histogram of the singular values come in addition, by site. On a
+    GPU the subspaces of large weights are then tracked instead of decomposed at every measurement
+    (the overlap is good to 1e-3, see `linalg.tracking`): after a resume, values of tracked sites
+    agree with those of an undisturbed run to that tolerance, not to the bit.
     """
 
     name: ClassVar[str] = "spectrum"
@@ -61,10 +67,13 @@ class SpectrumProbe(Probe):
         growth: list[float] = []
         for key in ledger.used:
             basis, weight = self._bases[key], ledger.weight(key)
-            now = SpectralBasis.fit(weight, rank=basis.rank)
-            shared = basis.overlap(now)
-            overlap.append(0.5 * (shared.left + shared.right))
-            tail.append(basis.tail_ratio(weight))
+            worst = basis.tail_ratio(weight)
+            tail.append(worst)
+            if basis.sine_to_dominant(weight, worst) <= _SAME:
+                overlap.append(1.0)
+            else:
+                shared = basis.overlap(SpectralBasis.fit(weight, rank=basis.rank))
+                overlap.append(0.5 * (shared.left + shared.right))
             norm = torch.linalg.matrix_norm(weight)
             growth.append(float(norm / torch.linalg.matrix_norm(ledger.original(key))))
         if not overlap:
