@@ -18,8 +18,9 @@ equations   8 L f^2: the Cholesky factor, fp64. With a history of n_h keys (memi
 basis       8 L r (d + f), with r at most the guard's share of min(d, f).
 loading     the checkpoint, where it is stored in another dtype: its pages are mapped until they are
             converted. The system may take these back; they count as memory until it does.
-text        the pass over text, N = 4,096 tokens or all there are: f N ((L + 2) b + 12), that is L
-            recorded inputs and the MLP's own, then one of them picked out and widened to fp64.
+text        the pass over text, N = 1,024 tokens on a CPU, 4,096 elsewhere, or all there are:
+            f N ((L + 2) b + 12), that is L recorded inputs and the MLP's own, then one of them
+            picked out and widened to fp64.
 targets     a chunk of edits, S = tokens from the subject on, R = tokens of whole rows:
               2 k b R * blocks            keys and values before the subject
               + S * (a f b + 8 d + q b + 2 q b R / S + h t (4 + b if b < 4)) * blocks above
@@ -32,8 +33,9 @@ basis fit   16 d f + 24 min(d, f)^2: a weight in fp64, its Gram matrix and eigen
 fold        24 f^2: when a history is folded in, or equations are first factorised.
 probes      logits of a scored batch, b V a token, at most 4,096 tokens of it.
 
-Working parts are counted 1.3 times: an allocator fits new tensors between old ones with gaps, and
-keeps blocks under 32 MB that were freed. Live tensors alone came to 0.65 to 0.85 of what was taken.
+Working parts are counted 1.3 times, up to 64 MiB: an allocator fits new tensors between old ones
+with gaps, and keeps blocks under 32 MB that were freed. Live tensors alone came to 0.65 to 0.85 of
+what was taken where they were few, to all of it where they were hundreds of megabytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,10 +50,11 @@ from revive.runs.schema import RunSpec
 from revive.runs.widths import Widths, edited_widths
 
 _PROGRAM = 430 * 2**20
-_GAPS = 1.3
+_GAPS, _MOST_GAPS = 1.3, 64 * 2**20
 _BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 _QUANTIZED = {"8bit": 1.0, "4bit": 0.5 + 1 / 64}
-_PASS = 4096  # tokens of a forward over text, and of a scored batch
+_PASS = 4096  # tokens of a scored batch, and of a forward over text,
+_CPU_PASS = 1024  # but on a CPU
 _CHUNK = 8192  # tokens of rows whose targets are solved together
 _CUDA_CONTEXT = 500 * 2**20
 _ESSENCE = 8  # tokens of "{subject} is a" from the subject on
@@ -127,7 +130,7 @@ def memory(spec: RunSpec, facts: ModelFacts, edits: int, lengths: Lengths) -> Me
     }
     stored = _BYTES.get(facts.stored, _BYTES[spec.model.dtype])
     same = stored == _BYTES[spec.model.dtype] and spec.model.quantize is None
-    held = {name: int(_GAPS * size) for name, size in working.items()}
+    held = {name: int(min(_GAPS * size, size + _MOST_GAPS)) for name, size in working.items()}
     # Mapped pages are the file's own: nothing lies between them.
     held["loading"] = 0 if same else facts.parameters * stored
     return Memory({name: int(size) for name, size in standing.items()}, held)
@@ -165,7 +168,8 @@ def _text(spec: RunSpec, facts: ModelFacts, sites: int, lengths: Lengths) -> flo
         size = sum(Path(path).stat().st_size for path in named if Path(path).is_file())
     else:
         size = _LAB_SENTENCE * min(most, _LAB_SENTENCES)
-    tokens = min(_PASS, size / lengths.characters)
+    most_tokens = _CPU_PASS if spec.model.device == "cpu" else _PASS
+    tokens = min(most_tokens, size / lengths.characters)
     return facts.inner * tokens * ((sites + 2) * _BYTES[spec.model.dtype] + 12)
 
 
