@@ -51,6 +51,7 @@ def reviews(tmp_path):
 
 def test_public_test_sets_are_abilities_too(revive, model, reviews, tmp_path):
     arguments = ("spectrum", model, *LAYERS, "--quiet", "--tasks", "sst2,lambada")
+    arguments += ("--study", "reconstruct")
     whole = (*arguments, "--data", reviews, "--json")
     ran = revive(*whole)
     assert ran.code == 0, ran.err
@@ -59,7 +60,6 @@ def test_public_test_sets_are_abilities_too(revive, model, reviews, tmp_path):
     assert {"general", "sst2_accuracy", "lambada_accuracy"} <= set(verdicts)
     # Eight items say nothing about a random model.
     assert verdicts["sst2_accuracy"][-1] == "no effect"
-    assert any("sst2_accuracy" in table["title"] for table in tables["perturb"])
     alone = revive("evaluate", model, "--tasks", "sst2,lambada", "--data", reviews, "--json")
     measured = json.loads(alone.out)["metrics"]
     points = (tmp_path / "spectrum" / "reconstruct.jsonl").read_text("utf-8").splitlines()
@@ -67,7 +67,6 @@ def test_public_test_sets_are_abilities_too(revive, model, reviews, tmp_path):
     for task in ("sst2_accuracy", "lambada_accuracy"):
         assert intact[task] == measured[task]
     revive(*whole, "--items", "2").refused(2, "measures differ")
-    assert revive(*whole).out == ran.out
 
 
 def test_drift_of_a_users_model_over_a_users_edits(revive, model, edits, text, tmp_path):

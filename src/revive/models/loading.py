@@ -19,7 +19,7 @@ from revive.errors import PrerequisiteError, SpecError
 from revive.models.family import Family, family_of
 from revive.models.fingerprint import model_fingerprint
 from revive.models.placement import bring_in
-from revive.models.quantized import check_quantized, quantization
+from revive.models.quantized import check_quantized, keep_differentiable, quantization
 
 DTYPES = {
     "float64": torch.float64,
@@ -117,6 +117,7 @@ def load_model(
     model = _read(name, source, dtype, place, placed, options)
     if quantize is not None:
         check_quantized(model)
+        keep_differentiable(model)
     if placed["device_map"] is None:
         model = model.to(place)
     model.eval()

@@ -79,6 +79,20 @@ def check_quantized(model: Any) -> None:
         )
 
 
+def keep_differentiable(model: Any) -> None:
+    """Have 4-bit projections stay in the form that gradients pass through.
+
+    On a CPU that multiplies bfloat16, bitsandbytes repacks a weight at its first forward without
+    gradients: from then on its product is a kernel without a backward, which computes in bfloat16
+    and refuses projections narrower than a block of its scales.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
 def _kept(source: str, edited: Sequence[int], **options: Any) -> list[str]:
     """Modules that stay as they are, found on a model without values."""
     config = AutoConfig.from_pretrained(source, **options)
