@@ -41,9 +41,7 @@ def reviews(tmp_path):
     """SST-2 and LAMBADA in their public formats."""
     folder = tmp_path / "data"
     (folder / "lambada").mkdir(parents=True)
-    words = (("fine", 1), ("dull", 0)) * 4
-    rows = [json.dumps({"sentence": f"a {word} film", "label": label}) for word, label in words]
-    (folder / "sst2.jsonl").write_text("\n".join(rows) + "\n")
+    (folder / "sst2.jsonl").write_text(json.dumps({"sentence": "a fine film", "label": 1}) + "\n")
     texts = [json.dumps({"text": f"the {n} ran and ran to the {n}"}) for n in ("dog", "cat", "cow")]
     (folder / "lambada" / "lambada_test.jsonl").write_text("\n".join(texts) + "\n")
     return folder
@@ -58,7 +56,7 @@ def test_public_test_sets_are_abilities_too(revive, model, reviews, tmp_path):
     tables = json.loads(ran.out)
     verdicts = {row[0]: row for row in tables["reconstruct"][0]["rows"]}
     assert {"general", "sst2_accuracy", "lambada_accuracy"} <= set(verdicts)
-    # Eight items say nothing about a random model.
+    # A single item says nothing: whether it is right may be chance.
     assert verdicts["sst2_accuracy"][-1] == "no effect"
     alone = revive("evaluate", model, "--tasks", "sst2,lambada", "--data", reviews, "--json")
     measured = json.loads(alone.out)["metrics"]
