@@ -1,6 +1,5 @@
 """`revive demo`: one stream of edits, with and without the guard, side by side."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -49,20 +48,8 @@ def demo(
     folders = [out / arm.name for arm in arms]
     keeps(context, out)
     with RunProgress([arm.label for arm in arms], edits, quiet=quiet) as progress:
-
-        def report(label: str, done: int, metrics: Mapping[str, float], phase: str) -> None:
-            progress.update(
-                label,
-                edits=done,
-                efficacy=metrics.get("efficacy"),
-                general=metrics.get("general"),
-                phase=phase,
-            )
-            if done >= edits:
-                progress.finish(label)
-
         # All at once: five arms of one thread each, two by two, would leave a core idle at the end.
-        run_arms(arms, out, jobs=jobs or len(arms), report=report, lead=True)
+        run_arms(arms, out, jobs=jobs or len(arms), report=progress.follow, lead=True)
     found = Report.of(folders)
     page = found.write(out / "report", title=f"{edits} edits, arm by arm")
     if json:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -125,6 +125,20 @@ class RunProgress:
         arm.general = arm.general if general is None else general
         arm.phase = arm.phase if phase is None else phase
         self._show(label, now, force=False)
+
+    def follow(self, label: str, done: int, metrics: Mapping[str, float], phase: str) -> None:
+        """Tell what `run_arms` reports of one arm.
+
+        Args:
+            label: One of the arms.
+            done: Edits written so far.
+            metrics: Those last measured.
+            phase: What is going on now; `done` once it has ended well.
+        """
+        efficacy, general = metrics.get("efficacy"), metrics.get("general")
+        self.update(label, edits=done, efficacy=efficacy, general=general, phase=phase)
+        if phase == "done":
+            self.finish(label)
 
     def finish(self, label: str) -> None:
         """Stop an arm's clock and show its last state; later news of it are ignored."""

@@ -54,6 +54,9 @@ def spectrum(
         Path | None, typer.Option("--data", help="Folder with the tasks' data.")
     ] = None,
     items: Annotated[int, typer.Option(min=1, help="Items of each task.")] = 100,
+    include: Annotated[
+        Path | None, typer.Option("--include", help="Folder with configurations for lm-eval.")
+    ] = None,
     runs: Annotated[
         list[Path] | None,
         typer.Option("--runs", help="For drift: a finished run's folder, once for each."),
@@ -108,7 +111,7 @@ def spectrum(
         raise SpecError(
             "--study drift: name finished runs with --runs, or edits to make some of with --edits."
         )
-    measured = _tasks(tasks, data, items, chosen)
+    measured = _tasks(tasks, data, items, include, chosen)
     chapters: dict[str, Chapter] = {}
     subject = None
     keeps(context, out)
@@ -146,18 +149,19 @@ def spectrum(
 
 
 def _tasks(
-    tasks: str | None, data: Path | None, items: int, chosen: list[str]
+    tasks: str | None, data: Path | None, items: int, include: Path | None, chosen: list[str]
 ) -> "TaskAbility | None":
     named = [part.strip() for part in (tasks or "").split(",") if part.strip()]
     if not named:
-        if data is not None:
-            raise SpecError("--data: name the tasks with --tasks.")
+        if data is not None or include is not None:
+            option = "--data" if data is not None else "--include"
+            raise SpecError(f"{option}: name the tasks with --tasks.")
         return None
     if chosen == ["drift"]:
         raise SpecError("--tasks: drift has no use for them; its runs name their own probes.")
     from revive.studies.task_ability import TaskAbility
 
-    return TaskAbility.read(named, data, limit=items)
+    return TaskAbility.read(named, data, limit=items, include=include)
 
 
 def _make_runs(

@@ -1,6 +1,6 @@
 """`revive sweep`: a grid of runs, one table and one report of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -142,18 +142,12 @@ def _make(
     edits = [arm.spec.get("edits", {}).get("limit") for arm in arms]
     total = max((n for n in edits if isinstance(n, int)), default=0)
     with RunProgress([arm.label for arm in arms], total, quiet=quiet) as progress:
-
-        def report(label: str, done: int, metrics: Mapping[str, float], phase: str) -> None:
-            progress.update(
-                label,
-                edits=done,
-                efficacy=metrics.get("efficacy"),
-                general=metrics.get("general"),
-                phase=phase,
-            )
-            if phase == "done":
-                progress.finish(label)
-
         return run_arms(
-            arms, out, jobs=jobs, report=report, keep_going=True, retries=retries, place=place
+            arms,
+            out,
+            jobs=jobs,
+            report=progress.follow,
+            keep_going=True,
+            retries=retries,
+            place=place,
         )
