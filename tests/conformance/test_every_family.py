@@ -80,7 +80,7 @@ def at_lookup(model, row, change=lambda y: y):
     runner = BlockRunner(model, family_of(model))
     ids = torch.tensor([row.input_ids])
     with site_put_through(model, keep), torch.no_grad():
-        hidden = runner.embed_through(ids, torch.ones_like(ids), 1).hidden
+        hidden = runner.embed_through(ids, torch.ones_like(ids), 1)
     return seen[-1], hidden[0, row.lookup]
 
 

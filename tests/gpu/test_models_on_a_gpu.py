@@ -49,7 +49,7 @@ def test_slices_of_a_forward(name):
         run = runner(name, device)
         there = mask.to(device)
         with torch.no_grad():
-            hidden = run.embed_through(ids.to(device), there, 0).hidden
+            hidden = run.embed_through(ids.to(device), there, 0)
             out = run.run(hidden, 1, run.depth, there, positions_of(there))
         found.append(run.family.logits(run.model, out)[0])
     assert relative(found[1], found[0]) <= 1e-10

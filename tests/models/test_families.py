@@ -70,7 +70,7 @@ def test_slices_of_blocks_compose_to_the_model(name):
     mask = torch.ones_like(ids)
     mask[1, 6:] = 0
     reference = model(input_ids=ids, attention_mask=mask).logits
-    hidden = runner.embed_through(ids, mask, 0).hidden
+    hidden = runner.embed_through(ids, mask, 0)
     hidden = runner.run(hidden, 1, 2, mask, positions_of(mask))
     hidden = runner.run(hidden, 2, 3, mask, positions_of(mask))
     logits = runner.family.logits(model, hidden)
@@ -86,11 +86,12 @@ def test_a_prefix_in_the_cache_equals_the_full_run(name):
     runner = BlockRunner(model, family_of(model))
     ids = tokens()
     mask = torch.ones_like(ids)
-    full = runner.embed_through(ids, mask, 0, with_cache=True)
+    hidden = runner.embed_through(ids, mask, 0)
+    full = runner.capture(hidden, 1, 3, mask, positions_of(mask))
     cut = torch.tensor([2, 4, 5])
     prefix = PrefixCache.before(full, cut, windowed=runner.windowed)
     at = cut[:, None] + torch.arange(4)[None]
-    suffix = full.hidden.gather(1, at[..., None].expand(-1, -1, full.hidden.shape[-1]))
+    suffix = hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))
     out = runner.run(suffix, 1, 3, torch.ones_like(at), at, prefix)
     reference = model(input_ids=ids).logits
     for row in range(3):
@@ -106,9 +107,11 @@ def test_a_gap_before_the_suffix_is_seen_where_there_is_a_window(name):
     model = tiny_model(name)
     runner = BlockRunner(model, family_of(model))
     ids, cut = tokens(), torch.tensor([2, 4, 5])
-    full = runner.embed_through(ids, torch.ones_like(ids), 0, with_cache=True)
+    mask = torch.ones_like(ids)
+    hidden = runner.embed_through(ids, mask, 0)
+    full = runner.capture(hidden, 1, 3, mask, positions_of(mask))
     at = cut[:, None] + torch.arange(4)[None]
-    suffix = full.hidden.gather(1, at[..., None].expand(-1, -1, full.hidden.shape[-1]))
+    suffix = hidden.gather(1, at[..., None].expand(-1, -1, hidden.shape[-1]))
     right, gap = (
         runner.run(
             suffix,
@@ -134,8 +137,8 @@ def test_padding_beyond_a_window_leaves_the_rows_as_they_are(name):
     ids, short = tokens(rows=2, length=14), 3
     mask = torch.ones_like(ids)
     mask[1, short:] = 0
-    alone = runner.embed_through(ids[1:, :short], mask[1:, :short], 2).hidden
-    padded = runner.embed_through(ids, mask, 2).hidden[1:, :short]
+    alone = runner.embed_through(ids[1:, :short], mask[1:, :short], 2)
+    padded = runner.embed_through(ids, mask, 2)[1:, :short]
     torch.testing.assert_close(padded, alone, rtol=0, atol=1e-5)
 
 

@@ -32,7 +32,7 @@ def test_a_runner_s_forward_passes_use_its_precision_and_nothing_after_does(prec
     )
     ids = torch.tensor([[1, 2, 3]])
     mask = torch.ones_like(ids)
-    hidden = runner.embed_through(ids, mask, 0).hidden
+    hidden = runner.embed_through(ids, mask, 0)
     runner.run(hidden, 0, 1, mask, torch.arange(3)[None])
     hook.remove()
     assert seen == [inside, inside]

@@ -63,16 +63,40 @@ def test_looking_seldom_changes_no_result(stop):
     assert len(often.evaluations.unique()) > 1, "some stop earlier than others"
 
 
+def padded(rows, division):
+    return sum(
+        max(len(r.input_ids) - r.lookup for i in chunk for r in rows[i].rewrite)
+        * sum(len(rows[i].rewrite) for i in chunk)
+        for chunk in division
+    )
+
+
+def test_no_other_division_in_order_of_length_costs_less():
+    tokenizer = byte_tokenizer()
+    edits = [Edit("{} is" + " x" * (i % 7), f"S{i}", "y" * (i % 2 + 1)) for i in range(9)]
+    rows = [encode_edit(tokenizer, e, ("a",)) for e in edits]
+    for step in (1, 12, 40):
+        found = chunks(rows, limit=10_000, step=step)
+        order = [i for chunk in found for i in chunk]
+        costs = []
+        for cuts in range(2 ** (len(order) - 1)):
+            division = [[order[0]]]
+            for place, i in enumerate(order[1:]):
+                division.append([i]) if cuts >> place & 1 else division[-1].append(i)
+            costs.append(padded(rows, division) + step * len(division))
+        assert padded(rows, found) + step * len(found) == min(costs)
+
+
 def test_chunks_hold_edits_of_one_length_once_they_are_large_enough():
     tokenizer = byte_tokenizer()
     edits = [Edit("{} is" + " x" * (i % 3), f"S{i}", "y") for i in range(30)]
     rows = [encode_edit(tokenizer, e, ("a",)) for e in edits]
-    found = list(chunks(rows, limit=10_000, full=8))
+    found = chunks(rows, limit=10_000, step=8)
     assert sorted(i for chunk in found for i in chunk) == list(range(30))
     assert [{i % 3 for i in chunk} for chunk in found] == [{0}, {1}, {2}]
     # Too small to be worth a chunk of their own, they share one.
-    assert len(list(chunks(rows, limit=10_000, full=100_000))) == 1
+    assert len(chunks(rows, limit=10_000, step=100_000)) == 1
     tokens = [sum(len(r.input_ids) for r in e.rewrite) for e in rows]
-    limited = list(chunks(rows, limit=60, full=8))
+    limited = chunks(rows, limit=60, step=8)
     assert all(sum(tokens[i] for i in chunk) <= 60 for chunk in limited)
-    assert len(EDITS) == len(list(chunks(encoded(bos=False), limit=1)))
+    assert len(EDITS) == len(chunks(encoded(bos=False), limit=1))

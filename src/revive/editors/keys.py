@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from revive.editors.rows import EditRows
-from revive.models.placement import entry_device
-from revive.models.runner import BlockRunner, positions_of
+from revive.models.prefix import PrefixCache
+from revive.models.runner import BlockRunner
 from revive.models.site import Site
+from revive.models.walk import Walk
 
 
 class KeySweep:
@@ -44,22 +45,16 @@ class KeySweep:
         # Plain prompts first: current outputs need only those.
         plain = [(e, edit_rows[0]) for e, edit_rows in chosen]
         others = [(e, row) for e, edit_rows in chosen for row in edit_rows[1:]]
-        device = entry_device(runner.model)
         owned = [*plain, *others]
+        self._walk = Walk.start(
+            runner,
+            [row.input_ids[: row.lookup + 1] for _, row in owned],
+            [row.lookup for _, row in owned],
+        ).to(first_layer)
+        device = self._walk.first.device
         self._owner = torch.tensor([e for e, _ in others], dtype=torch.long, device=device)
-        self._lookup = torch.tensor([row.lookup for _, row in owned], device=device)
-        length = int(self._lookup.max()) + 1
-        ids = torch.zeros(len(owned), length, dtype=torch.long)
-        mask = torch.zeros(len(owned), length, dtype=torch.long)
-        for i, (_, row) in enumerate(owned):
-            cut = row.lookup + 1
-            ids[i, :cut] = torch.tensor(row.input_ids[:cut])
-            mask[i, :cut] = 1
-        self._mask = mask.to(device)
-        self._positions = positions_of(self._mask)
-        self._layer = first_layer
-        with torch.no_grad():
-            self._hidden = runner.embed_through(ids.to(device), self._mask, first_layer - 1).hidden
+        lookup = torch.tensor([row.lookup for _, row in owned], device=device)
+        self._lookup = self._walk.column(lookup)
 
     def keys(self, site: Site) -> Tensor:
         """Keys at the site's input, `[d_in, n]`: half the plain one, half the contexts' mean."""
@@ -74,9 +69,9 @@ class KeySweep:
         """
         if sites[0].expert is None:
             return {site.key: self.keys(site) for site in sites}
-        self._move_to(sites[0].layer)
+        walk, prefix = self._move_to(sites[0].layer)
         with self._runner.routed_inputs_of(sites, self._lookup) as seen:
-            self._run_layer(sites[0].layer)
+            walk.run(walk.layer + 1, prefix)
         found: dict[str, Tensor] = {}
         for key, routed in seen.items():
             if len(routed.rows):
@@ -90,9 +85,9 @@ class KeySweep:
 
         The mean is in fp64, and zero without contexts.
         """
-        self._move_to(site.layer)
+        walk, prefix = self._move_to(site.layer)
         with self._runner.inputs_of([site]) as seen:
-            self._run_layer(site.layer)
+            walk.run(walk.layer + 1, prefix)
         return self._parts(self._at_lookup(seen[site.key]))
 
     def _parts(self, at: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -107,10 +102,8 @@ class KeySweep:
     @torch.no_grad()
     def outputs(self, layer: int) -> Tensor:
         """Output of block `layer` on the plain prompts as the weights stand, `[d, n]`."""
-        n = self._count
-        hidden, mask, positions = self._hidden[:n], self._mask[:n], self._positions[:n]
-        out = self._runner.run(hidden, self._layer, layer + 1, mask, positions, normed=False)
-        at = out[torch.arange(n, device=out.device), self._lookup[:n].to(out.device)]
+        out = self._walk.head(self._count).to(layer + 1).hidden
+        at = self._at_lookup(out)
         return at.T.to(self._dtype(at))
 
     @torch.no_grad()
@@ -137,29 +130,20 @@ class KeySweep:
         return entry.written(y.to(self._dtype(y))).T
 
     def _output_of(self, site: Site) -> Tensor:
-        n = self._count
-        self._move_to(site.layer)
+        plain = self._move_to(site.layer)[0].head(self._count)
+        prefix = plain.prefix(site.layer + 1)
         with self._runner.outputs_of([site]) as seen:
-            self._runner.run(
-                self._hidden[:n], site.layer, site.layer + 1, self._mask[:n], self._positions[:n]
-            )
-        out = seen[site.key]
-        return out[torch.arange(n, device=out.device), self._lookup[:n].to(out.device)]
+            plain.run(site.layer + 1, prefix)
+        return self._at_lookup(seen[site.key])
 
-    def _run_layer(self, layer: int) -> None:
-        self._runner.run(self._hidden, layer, layer + 1, self._mask, self._positions)
-
-    def _move_to(self, layer: int) -> None:
+    def _move_to(self, layer: int) -> tuple[Walk, PrefixCache | None]:
         """Advance to the input of `layer`, through weights that are final by now."""
-        if layer > self._layer:
-            self._hidden = self._runner.run(
-                self._hidden, self._layer, layer, self._mask, self._positions
-            )
-            self._layer = layer
+        self._walk = self._walk.to(layer)
+        return self._walk, self._walk.prefix(layer + 1)
 
     def _at_lookup(self, states: Tensor) -> Tensor:
         rows = torch.arange(len(states), device=states.device)
-        return states[rows, self._lookup.to(states.device)]
+        return states[rows, self._lookup[: len(states)].to(states.device)]
 
     @staticmethod
     def _dtype(like: Tensor) -> torch.dtype:

@@ -10,9 +10,9 @@ from revive.editors.rows import EditRows, Row
 from revive.editors.shift import Shift
 from revive.editors.target_settings import Targets, TargetSettings
 from revive.linalg.basis import SpectralBasis
-from revive.models.placement import entry_device
 from revive.models.prefix import PrefixCache
 from revive.models.runner import BlockRunner
+from revive.models.walk import Walk
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 # At most three steps are computed for an edit that has stopped, of twenty or more.
@@ -218,28 +218,23 @@ class TargetProblem:
 
     def _group(self, owned: Sequence[tuple[int, Row]]) -> RowGroup:
         """Run the rows once; keep states from the lookup on, keys and values before it."""
-        runner = self._runner
-        device = entry_device(runner.model)
+        runner, layer = self._runner, self._settings.layer
         rows = [row for _, row in owned]
-        length = max(len(r.input_ids) for r in rows)
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        mask = torch.zeros(len(rows), length, dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(row.input_ids)] = torch.tensor(row.input_ids)
-            mask[i, : len(row.input_ids)] = 1
-        ids, mask = ids.to(device), mask.to(device)
-        lookup = torch.tensor([r.lookup for r in rows], device=device)
-        sites = runner.family.sites(runner.model, layers=[self._settings.layer])
-        with torch.no_grad(), runner.outputs_of(sites if self._entry else ()) as outputs:
-            seen = runner.embed_through(ids, mask, self._settings.layer, with_cache=True)
-        device = seen.hidden.device
-        mask, lookup = mask.to(device), lookup.to(device)
+        walk = Walk.start(runner, [r.input_ids for r in rows], [r.lookup for r in rows]).to(layer)
+        sites = runner.family.sites(runner.model, layers=[layer])
+        # What is seen last is of the rows; their beginnings go first.
+        with runner.outputs_of(sites if self._entry else ()) as outputs:
+            walk = walk.to(layer + 1)
+        lookup = torch.tensor([r.lookup for r in rows], device=walk.first.device)
+        prefix = PrefixCache.before(walk.capture(runner.depth), lookup, windowed=runner.windowed)
+        device = walk.hidden.device
+        lookup, begin = lookup.to(device), walk.first.to(device)
         every = torch.arange(len(rows), device=device)
         suffix = max(len(r.input_ids) - r.lookup for r in rows)
         at = lookup[:, None] + torch.arange(suffix, device=device)[None]
-        inside = at < mask.sum(dim=1, keepdim=True)
-        at = at.clamp(max=length - 1)
-        hidden = seen.hidden.gather(1, at[..., None].expand(-1, -1, seen.hidden.shape[-1]))
+        inside = at < torch.tensor([len(r.input_ids) for r in rows], device=device)[:, None]
+        column = (at - begin[:, None]).clamp(max=walk.hidden.shape[1] - 1)
+        hidden = walk.hidden.gather(1, column[..., None].expand(-1, -1, walk.hidden.shape[-1]))
         essence = not rows[0].labels
         reads = [(i, p - r.lookup) for i, r in enumerate(rows) for p in r.positions]
         if essence:
@@ -249,10 +244,10 @@ class TargetProblem:
         return RowGroup(
             owner=torch.tensor([e for e, _ in owned], device=device),
             hidden=hidden,
-            site=next((y[every, lookup] for y in outputs.values()), None),
+            site=next((y[every, lookup - begin] for y in outputs.values()), None),
             mask=inside.long(),
             positions=at,
-            prefix=PrefixCache.before(seen, lookup, windowed=runner.windowed),
+            prefix=prefix,
             read_row=torch.tensor([i for i, _ in reads], device=device),
             read_at=torch.tensor([p for _, p in reads], device=device),
             labels=torch.tensor(

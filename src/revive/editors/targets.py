@@ -20,7 +20,8 @@ values are computed once; and the head is needed at target positions only. Adam 
 edits do not see each other; an edit whose loss falls below `stop_loss` is frozen and leaves.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -35,8 +36,8 @@ from revive.models.runner import BlockRunner
 
 __all__ = ["TargetSettings", "Targets", "solve_targets"]
 
-# Measured on a CPU, 768 by 3,072: a product of 256 rows has 90 % of the rate of one of 2,048.
-_FULL = 256
+# Padded tokens that a step of one more chunk costs: small products are slow, and calls take time.
+_STEP = 256
 
 
 def solve_targets(
@@ -75,31 +76,37 @@ def solve_targets(
     return Targets(*(gather(n) for n in ("z", "z0", "loss", "first_loss", "evaluations", "failed")))
 
 
-def chunks(rows: Sequence[EditRows], limit: int, full: int = _FULL) -> Iterator[list[int]]:
+def chunks(rows: Sequence[EditRows], limit: int, step: int = _STEP) -> list[list[int]]:
     """Indices of edits to be solved together, those of like length side by side.
 
-    Every step pads the suffixes of a chunk to the longest, so a chunk ends where a longer suffix
-    begins, unless it is still too small for products at full speed.
+    Every step pads the suffixes of a chunk to the longest. Few chunks pad much, many run small
+    products; this is the division, in order of length, whose steps cost least.
 
     Args:
         rows: One entry per edit.
-        limit: Most row tokens of a chunk.
-        full: Suffix tokens from which on a chunk may end.
+        limit: Most row tokens of a chunk, unless a single edit has more.
+        step: What a step of one more chunk costs, in padded tokens.
     """
     order = sorted(range(len(rows)), key=lambda i: (_suffix(rows[i]), _tokens(rows[i]), i))
-    chunk: list[int] = []
-    used = running = longest = 0
-    for index in order:
-        suffix, tokens = _suffix(rows[index]), _tokens(rows[index])
-        if chunk and (used + tokens > limit or (suffix > longest and running >= full)):
-            yield chunk
-            chunk, used, running = [], 0, 0
-        chunk.append(index)
-        used += tokens
-        running += suffix * len(rows[index].rewrite)
-        longest = suffix
-    if chunk:
-        yield chunk
+    # Of the first so many: the least cost, and where the last chunk begins.
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for stop in range(1, len(order) + 1):
+        longest = _suffix(rows[order[stop - 1]])
+        found, tokens, count = (math.inf, 0), 0, 0
+        for start in range(stop - 1, -1, -1):
+            tokens += _tokens(rows[order[start]])
+            count += len(rows[order[start]].rewrite)
+            if tokens > limit and start < stop - 1:
+                break
+            found = min(found, (best[start][0] + count * longest + step, start))
+        best.append(found)
+    found_chunks: list[list[int]] = []
+    stop = len(order)
+    while stop:
+        start = best[stop][1]
+        found_chunks.append(order[start:stop])
+        stop = start
+    return found_chunks[::-1]
 
 
 def _suffix(rows: EditRows) -> int:

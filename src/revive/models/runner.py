@@ -88,37 +88,28 @@ class BlockRunner:
         """Whether some block's attention reaches back a limited number of tokens only."""
         return getattr(self._base.config, "sliding_window", None) is not None
 
-    def embed_through(
-        self, input_ids: Tensor, mask: Tensor, layer: int, *, with_cache: bool = False
-    ) -> Captured:
-        """Run token ids and return the output of block `layer` (and K/V of every block if asked).
+    def embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
+        """What block 0 receives of token ids, `[rows, length, d]`."""
+        with self._only(0, 0), self._hook_output(0, before=True) as seen:
+            self._base(input_ids=input_ids, **self._positions(positions), use_cache=False)
+        return seen[0]
+
+    def embed_through(self, input_ids: Tensor, mask: Tensor, layer: int) -> Tensor:
+        """Run token ids and return the output of block `layer`, `[rows, length, d]`.
 
         Args:
             input_ids: `[rows, length]`, right padded.
             mask: `[rows, length]`, 1 for real tokens.
-            layer: Block whose output is wanted; -1 for the input of block 0.
-            with_cache: Run all blocks and return their keys and values too.
+            layer: Block whose output is wanted.
         """
-        stop = self.depth if with_cache else max(layer + 1, 1)
-        cache = DynamicCache() if with_cache else None
-        with (
-            products(self.precision),
-            self._hook_output(max(layer, 0), before=layer < 0) as seen,
-            self._only(0, stop),
-        ):
+        with products(self.precision), self._hook_output(layer) as seen, self._only(0, layer + 1):
             self._base(
                 input_ids=input_ids,
                 attention_mask=self._attended(mask),
                 **self._positions(positions_of(mask)),
-                past_key_values=cache,
-                use_cache=with_cache,
+                use_cache=False,
             )
-        if cache is None:
-            return Captured(seen[0], (), ())
-        layers = cast("list[Any]", cache.layers)
-        keys: tuple[Tensor, ...] = tuple(layer_cache.keys for layer_cache in layers)
-        values: tuple[Tensor, ...] = tuple(layer_cache.values for layer_cache in layers)
-        return Captured(seen[0], keys, values)
+        return seen[0]
 
     def run(
         self,
@@ -145,12 +136,54 @@ class BlockRunner:
         Returns:
             `[rows, length, d]`.
         """
-        if start == stop and stop < self.depth:
+        if start == stop and (stop < self.depth or not normed):
             return hidden
+        cache = None if prefix is None else prefix.as_cache()
+        return self._run(hidden, start, stop, mask, positions, prefix, cache, normed=normed)
+
+    def capture(
+        self,
+        hidden: Tensor,
+        start: int,
+        stop: int,
+        mask: Tensor,
+        positions: Tensor,
+        prefix: PrefixCache | None = None,
+    ) -> Captured:
+        """The same without the final norm, and with the keys and values of these blocks."""
+        if start < stop:
+            cache = DynamicCache() if prefix is None else prefix.as_cache()
+            hidden = self._run(hidden, start, stop, mask, positions, prefix, cache, normed=False)
+            layers = cast("Sequence[Any]", cache.layers)
+        else:
+            layers = ()
+        inside = range(start, stop)
+        places = torch.where(mask.bool(), positions, -1)
+        if prefix is not None:
+            before = prefix.mask.to(places)
+            places = torch.cat([before.cumsum(dim=1) * before - 1, places], dim=1)
+        return Captured(
+            hidden,
+            tuple(layers[i].keys if i in inside else None for i in range(self.depth)),
+            tuple(layers[i].values if i in inside else None for i in range(self.depth)),
+            places,
+        )
+
+    def _run(
+        self,
+        hidden: Tensor,
+        start: int,
+        stop: int,
+        mask: Tensor,
+        positions: Tensor,
+        prefix: PrefixCache | None,
+        cache: DynamicCache | None,
+        *,
+        normed: bool,
+    ) -> Tensor:
         mask, positions = self._attended(mask.to(hidden.device)), positions.to(hidden.device)
         if prefix is not None:
             mask = torch.cat([prefix.mask.to(hidden.device), mask], dim=1)
-        cache = None if prefix is None else prefix.as_cache()
         # When the slice is empty (after the last block), a pass-through takes the feed.
         with (
             products(self.precision),

@@ -132,7 +132,7 @@ def _slices(loaded: LoadedModel) -> Finding:
     mask = torch.ones_like(ids)
     with torch.no_grad():
         whole: Tensor = model(input_ids=ids, attention_mask=mask).logits
-        hidden = runner.embed_through(ids, mask, 0).hidden
+        hidden = runner.embed_through(ids, mask, 0)
         hidden = runner.run(hidden, 1, runner.depth, mask, positions_of(mask))
         parts = family.logits(model, hidden)
     error = float((whole.double() - parts.double()).abs().max())
@@ -154,7 +154,7 @@ def _residual(loaded: LoadedModel, sites: tuple[Site, ...]) -> Finding:
         handle = model.get_submodule(site.module).register_forward_hook(turned)
         try:
             with torch.no_grad(), runner.outputs_of([site]) as seen:
-                block = runner.embed_through(ids, mask, site.layer).hidden
+                block = runner.embed_through(ids, mask, site.layer)
         finally:
             handle.remove()
         entry, y = family.entry_of(model, site.layer), seen[site.key]
