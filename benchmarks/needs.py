@@ -1,5 +1,7 @@
 """What each part needs: the work of the exact method without padding, repetition or overhead.
 
+Where rows begin alike that is counted once (`models.walk`).
+
 A block costs two operations per weight and token; attention 4 d per pair of positions, counted as
 the whole rectangle of a row, which is what libraries compute. A backward pass to the inputs costs
 a forward pass (no gradient of a weight is wanted), its attention two.
@@ -12,9 +14,10 @@ from typing import Any
 from torch import nn
 
 from benchmarks.work import NOTHING, Work, cholesky, eigvalsh, triangular
-from revive.editors.rows import EditRows
+from revive.editors.rows import EditRows, Row
 from revive.models.family import Family
 from revive.models.site import Site
+from revive.models.walk import beginnings
 
 _FP32, _FP64 = 4, 8
 
@@ -74,16 +77,15 @@ class Cost:
 
 def targets(cost: Cost, rows: Sequence[EditRows], layer: int, evaluations: int) -> Work:
     """Every row once through the model; then the suffixes and the head, there and back."""
-    total = NOTHING
+    every = [row for edit in rows for row in (*edit.rewrite, edit.essence)]
+    total = _once(cost, [r.input_ids for r in every], [r.lookup for r in every], cost.depth)
     above = cost.depth - layer - 1
-    for edit in rows:
-        for row, reads in [*((r, len(r.labels)) for r in edit.rewrite), (edit.essence, 1)]:
-            length = len(row.input_ids)
-            suffix = length - row.lookup
-            there = cost.forward(suffix, length, above) + cost.logits(reads)
-            back = cost.backward(suffix, length, above) + cost.logits(reads)
-            total = total + cost.forward(length, length, cost.depth)
-            total = total + there * evaluations + back * (evaluations - 1)
+    for row in every:
+        length, reads = len(row.input_ids), max(len(row.labels), 1)
+        suffix = length - row.lookup
+        there = cost.forward(suffix, length, above) + cost.logits(reads)
+        back = cost.backward(suffix, length, above) + cost.logits(reads)
+        total = total + there * evaluations + back * (evaluations - 1)
     return total
 
 
@@ -92,14 +94,27 @@ def keys(cost: Cost, rows: Sequence[EditRows], sites: Sequence[Site]) -> Work:
 
     The current output is needed at every layer, after what was written below.
     """
-    total = NOTHING
+
+    def through(some: Sequence[Row], blocks: int) -> Work:
+        texts = [row.input_ids[: row.lookup + 1] for row in some]
+        return _once(cost, texts, [row.lookup for row in some], blocks)
+
     last = sites[-1].layer
-    for edit in rows:
-        for row in edit.rewrite:
-            total = total + cost.forward(row.lookup + 1, row.lookup + 1, last + 1)
-        plain = edit.rewrite[0].lookup + 1
-        for site in sites:
-            total = total + cost.forward(plain, plain, last - site.layer + 1)
+    total = through([row for edit in rows for row in edit.rewrite], last + 1)
+    for site in sites:
+        total = total + through([edit.rewrite[0] for edit in rows], last - site.layer + 1)
+    return total
+
+
+def _once(cost: Cost, texts: Sequence[tuple[int, ...]], limits: Sequence[int], blocks: int) -> Work:
+    """Texts through blocks, what they begin with once."""
+    shared = beginnings(texts, limits)
+    total = NOTHING
+    for text in shared.texts:
+        total = total + cost.forward(len(text), len(text), blocks)
+    for text, of in zip(texts, shared.of, strict=True):
+        begun = len(shared.texts[of]) if of >= 0 else 0
+        total = total + cost.forward(len(text) - begun, len(text), blocks)
     return total
 
 
@@ -143,14 +158,14 @@ def write(sites: Sequence[Site], edits: int, parameter_bytes: int) -> Work:
 
 
 def moments(cost: Cost, sites: Sequence[Site], lengths: Sequence[int]) -> Work:
-    """One pass to the last site's input; half of every symmetric sum, in fp64."""
+    """One pass to the last site's input; half of every symmetric sum, in fp32."""
     total = NOTHING
     depth = max(s.layer for s in sites) + 1
     for length in lengths:
         total = total + cost.forward(length, length, depth)
     tokens = sum(lengths)
     skipped = Work({cost.dtype: -2.0 * cost.mlp_out * tokens})
-    sums = Work({"float64": sum(tokens * s.shape[1] ** 2 for s in sites)})
+    sums = Work({"float32": sum(tokens * s.shape[1] ** 2 for s in sites)})
     return total + skipped + sums
 
 

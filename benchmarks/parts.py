@@ -24,6 +24,7 @@ from revive.guards.fitted import FittedGuard
 from revive.guards.revive import Revive
 from revive.linalg.basis import SpectralBasis
 from revive.models.runner import context_length
+from revive.models.site import Site
 from revive.probes.base import ProbeContext
 from revive.probes.scoring import score_targets
 from revive.probes.spectrum import SpectrumProbe
@@ -32,6 +33,7 @@ Say = Callable[[str], None]
 _Z, _UPDATE = 1e-4, 1e-5
 _COUNTED = 8  # edits; counting runs them once more
 _WINDOW, _SMALL_FORWARD = 1024, 1024  # tokens
+_FP64, _MOST = 8, 4 << 30  # bytes; of the sums of all layers, which are there twice
 
 
 @dataclass(frozen=True)
@@ -184,33 +186,39 @@ def batch_rows(stage: Stage, say: Say) -> tuple[list[Row], float]:
     return rows, whole
 
 
-def moments_row(stage: Stage) -> Row:
-    """Moments of all layers; the plain way goes over the text once per layer.
+def moments_rows(stage: Stage) -> list[Row]:
+    """Moments of the edited layers, and of all; the plain way goes over the text once per layer.
 
-    Both at the size of forwards that suits this machine best, of two: ours and the published one.
+    It stops each pass at its layer, so what one pass can save hangs on which layers they are.
     """
-    tokenizer, texts = stage.loaded.tokenizer, stage.texts
-    few = texts[: max(1, len(texts) // 4)]
-    tokens = [tokenizer(t)["input_ids"] for t in few]
+    every = stage.loaded.family.sites(stage.loaded.model)
+    rows = [_moments(stage, stage.sites, "moments")]
+    if sum(2 * _FP64 * s.shape[1] ** 2 for s in every) <= _MOST:
+        rows.append(_moments(stage, every, "moments, all layers"))
+    return rows
+
+
+def _moments(stage: Stage, sites: Sequence[Site], part: str) -> Row:
+    """Both ways at the size of forwards that suits this machine best, of two."""
+    texts = stage.texts
+    tokens = [stage.loaded.tokenizer(t)["input_ids"] for t in texts]
     stage.ledger.reset()
-    model, sites = stage.loaded.model, stage.sites
+    model = stage.loaded.model
     published = 3 * (context_length(model) or _WINDOW)
     tried = [
         timed(lambda size=size: plain_moments(model, sites, tokens, size), stage.device)
         for size in (published, _SMALL_FORWARD)
     ]
     plain, seconds = min(tried, key=lambda result: result[1])
-    collected = [timed(lambda: stage.collect(few), stage.device) for _ in range(2)]
+    collected = [timed(lambda: stage.collect(texts, sites), stage.device) for _ in range(2)]
     ours, took = min(collected, key=lambda result: result[1])
     done = sum(len(t) for t in tokens)
     needed = needs.moments(stage.cost, sites, [len(t) for t in tokens])
-    # On a CPU the sums are BLAS's, which torch's counter does not see.
-    unseen = needed.flops["float64"] if stage.device.type == "cpu" else 0.0
     return Row(
-        "moments",
+        part,
         took,
         needed,
-        (counted(lambda: stage.collect(few)) + unseen) / needed.total,
+        counted(lambda: stage.collect(texts, sites)) / needed.total,
         seconds,
         "",
         max(relative(ours[k].value(), plain[k]) for k in plain),

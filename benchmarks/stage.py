@@ -61,9 +61,9 @@ class Stage:
         """Where the model is."""
         return next(self.loaded.model.parameters()).device
 
-    def collect(self, texts: Sequence[str]) -> dict[str, SecondMoment]:
+    def collect(self, texts: Sequence[str], sites: Sequence[Site]) -> dict[str, SecondMoment]:
         """Key second moments, in one pass."""
-        return collect_moments(self.runner, self.loaded.tokenizer, self.sites, texts)
+        return collect_moments(self.runner, self.loaded.tokenizer, sites, texts)
 
     def engine(self, guard: Revive) -> Engine:
         """A fresh editor under a guard, on this ledger."""

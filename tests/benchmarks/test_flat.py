@@ -78,9 +78,11 @@ def held():
 def test_work_and_memory_do_not_grow_with_the_edits_made(name, last):
     engine = built(EDITORS[name]())
     early, late = range(2, 2 + CYCLE), range(last - CYCLE + 1, last + 1)
+    # AlphaEdit's keys are folded into nothing at first, from then on into a factor.
+    settled = range(2 + CYCLE, 2 + 2 * CYCLE)
     work, memory = {}, {}
     for step in range(1, last + 1):
-        if step in early or step in late:
+        if step in early or step in settled or step in late:
             work[step] = counted(lambda step=step: engine.apply(batch(step)))
         else:
             engine.apply(batch(step))
@@ -90,7 +92,7 @@ def test_work_and_memory_do_not_grow_with_the_edits_made(name, last):
             memory[step] = held()
     assert len(set(work.values())) > 2, "the history is part of what is counted"
     assert sum(work[s] for s in late) <= 1.05 * sum(work[s] for s in early)
-    assert max(work[s] for s in late) <= 1.05 * max(work[s] for s in early)
+    assert max(work[s] for s in late) <= 1.05 * max(work[s] for s in settled)
     assert memory[last] <= 1.02 * memory[2 * CYCLE - 1]
 
 

@@ -9,6 +9,7 @@ from benchmarks.__main__ import _unjudged, main
 
 PARTS = (
     "moments",
+    "moments, all layers",
     "target solver",
     "key sweep",
     "solve",

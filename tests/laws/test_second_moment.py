@@ -39,3 +39,18 @@ def test_a_merge_is_the_moment_of_both():
     b.update(randn(6, 300, seed=2))
     both.update(torch.cat([randn(4, 300, seed=1), randn(6, 300, seed=2)]))
     torch.testing.assert_close(a.merge(b).value(), both.value(), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sums_of_narrow_keys_stay_exact_where_narrow_sums_do_not(dtype):
+    wide, narrow = SecondMoment(40), SecondMoment(40, torch.float32)
+    truth = torch.zeros(40, 40, dtype=torch.float64)
+    for seed in range(300):
+        keys = (1.0 + randn(30, 40, seed=seed)).to(dtype)
+        truth += keys.double().T @ keys.double()
+        wide.update(keys)
+        narrow.update(keys)
+    truth /= 9000
+    error, control = (float((m.value() - truth).abs().max()) for m in (wide, narrow))
+    assert error <= 1e-6
+    assert control > 2 * error

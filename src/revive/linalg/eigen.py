@@ -12,18 +12,21 @@ other devices than the CPU everything is asked of torch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.linalg import lapack
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from revive.linalg.half import add_upper_half, as_many_threads_as_torch
+from revive.linalg.half import add_upper_half
 
 # MRRR gives 1e-13; where it breaks down on a cluster it is off by far more.
 _ORTHONORMAL = 1e-10
+_ALONE = 1024
 _BY_INDEX = 2  # LAPACK's range 'I'
 
 
@@ -51,7 +54,7 @@ def leading_eigenvectors(
     """
     if a.device.type != "cpu" or len(a) < 2:
         return _whole(a @ a.T, choose)
-    with as_many_threads_as_torch():
+    with _threads(len(a)):
         reduced = _Reduced(a)
         values = torch.from_numpy(reduced.values()[::-1].copy())
         vectors = reduced.leading(choose(values))
@@ -109,6 +112,20 @@ class _Reduced:
         rotated, _, info = lapack.dormqr("L", "N", reflectors, self.scales, z, int(best[0]))
         assert info == 0, "LAPACK refuses only wrong arguments here"
         return rotated
+
+
+def _threads(size: int) -> Any:
+    """For the time of the block as many threads as torch has: other splits round otherwise.
+
+    For small matrices one. More gain nothing, and stay awake beside torch's for a while.
+    """
+    return _libraries().limit(limits=torch.get_num_threads() if size > _ALONE else 1)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The library behind scipy, which counts its threads itself."""
+    return ThreadpoolController().select(internal_api="openblas")
 
 
 def _whole(gram: Tensor, choose: Callable[[Tensor], int]) -> Leading:

@@ -43,6 +43,9 @@ class SecondMoment:
     def update(self, keys: Float[Tensor, "n dim"], zeros: int = 0) -> None:
         """Add keys. The sum moves to their device.
 
+        Products are as exact as the keys are (fp32 of half precision), and added up in the dtype
+        of the sum.
+
         Args:
             keys: The keys.
             zeros: Number of further keys that are zero, and count: tokens that are not sent to an
@@ -59,10 +62,10 @@ class SecondMoment:
                 "a key for the second moment holds NaN or infinity; load the model in a wider "
                 "dtype."
             )
-        wide = keys.detach().to(self._sum.dtype)
-        if wide.device != self._sum.device:
-            self._sum = self._sum.to(wide.device)
-        add_upper_half(self._sum, wide)
+        if keys.device != self._sum.device:
+            self._sum = self._sum.to(keys.device)
+        exact = keys.dtype if keys.dtype == self._sum.dtype else torch.float32
+        add_upper_half(self._sum, keys.detach().to(exact))
         self._count += keys.shape[0] + zeros
 
     def merge(self, other: "SecondMoment") -> "SecondMoment":
