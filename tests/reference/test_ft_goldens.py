@@ -22,10 +22,11 @@ def tuned(model, objective="last-token", **changed):
     ids = (*prompt, *targets[:-1])
     positions = tuple(range(len(prompt) - 1, len(ids)))
     row = Row(tuple(ids), 0, positions, tuple(targets))
-    settings = {"steps": h["num_steps"], "lr": h["lr"], "box": h["norm_constraint"] or None}
+    settings = {"layer": h["layers"][0], "steps": h["num_steps"], "lr": h["lr"]}
+    settings["box"] = h["norm_constraint"] or None
     with frozen(runner.model):
         found = descend(
-            runner.model,
+            runner,
             {name: own[name].detach() for name in report["param_names"]},
             [row],
             objective=objective,
@@ -57,3 +58,13 @@ def test_the_box_holds():
         assert float((value - own[name].detach()).abs().max()) <= 1e-3 * (1 + 1e-9)
     _, _, own, free = tuned("gpt2", box=None, lr=0.1)
     assert any(float((v - own[n].detach()).abs().max()) > 1e-2 for n, v in free.values.items())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_below_the_tuned_block_may_be_run_once(model):
+    _, report, _, found = tuned(model)
+    assert hparams(model, "FT")["layers"][0] > 0
+    _, _, _, whole = tuned(model, layer=0)
+    assert found.losses == pytest.approx(whole.losses, rel=1e-9)
+    for name in report["param_names"]:
+        close(found.values[name], whole.values[name], 1e-9)

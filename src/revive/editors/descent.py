@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from revive.editors.rows import Row
-from revive.models.placement import entry_device
+from revive.models.runner import BlockRunner
+from revive.models.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Descended:
 
 
 def descend(
-    model: nn.Module,
+    runner: BlockRunner,
     start: Mapping[str, Tensor],
     rows: Sequence[Row],
     *,
+    layer: int,
     objective: str,
     steps: int,
     lr: float,
@@ -42,9 +43,11 @@ def descend(
     """Run Adam on some of a model's parameters.
 
     Args:
-        model: The causal language model; its parameters are not touched.
+        runner: Runs slices of the model, whose own parameters are not touched.
         start: Parameters by name as the model stores them, fp32 or fp64.
         rows: One text with its target per edit.
+        layer: Lowest block that a parameter belongs to. What is below is the same at every step,
+            and run once.
         objective: `target` or `last-token`.
         steps: Most steps.
         lr: Adam's step size.
@@ -54,20 +57,24 @@ def descend(
     """
     leaves = {name: value.detach().clone().requires_grad_() for name, value in start.items()}
     optimizer = torch.optim.Adam(list(leaves.values()), lr=lr)
+    parts = _parts(runner, rows, layer, objective, rows_per_pass)
     with torch.no_grad():
-        first = _losses(model, leaves, rows, objective)
-    failed = frozenset((~first.isfinite()).nonzero().flatten().tolist())
+        first = [_losses(runner, leaves, part) for part in parts]
+    infinite = [~losses.isfinite() for losses in first]
+    failed = frozenset(
+        part.rows[i]
+        for part, bad in zip(parts, infinite, strict=True)
+        for i in bad.nonzero().flatten().tolist()
+    )
     good = [row for index, row in enumerate(rows) if index not in failed]
+    if failed:
+        parts = _parts(runner, good, layer, objective, rows_per_pass)
     losses: list[float] = []
     last = {name: leaf.detach().clone() for name, leaf in leaves.items()}
     for _ in range(steps if good else 0):
         optimizer.zero_grad()
-        total = 0.0
-        for begin in range(0, len(good), rows_per_pass):
-            part = good[begin : begin + rows_per_pass]
-            loss = _losses(model, leaves, part, objective).sum() / len(good)
-            loss.backward()
-            total += float(loss.detach())
+        share = 1 / len(good)
+        total = sum(float(_losses(runner, leaves, part, share).sum()) for part in parts) * share
         losses.append(total)
         if total < stop_loss:
             break
@@ -84,32 +91,78 @@ def descend(
     return Descended(tuned, tuple(losses), failed)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Rows of like length where they enter the lowest tuned block.
+
+    `rows` are their numbers; the head reads `position[i]` of row `row[i]`, where `labels[i]` is
+    wanted, one of `count[row]`.
+    """
+
+    rows: tuple[int, ...]
+    at: Walk
+    row: Tensor
+    position: Tensor
+    labels: Tensor
+    count: Tensor
+
+
+def _parts(
+    runner: BlockRunner, rows: Sequence[Row], layer: int, objective: str, size: int
+) -> list[_Part]:
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].input_ids))
+    parts: list[_Part] = []
+    for begin in range(0, len(order), size):
+        numbers = tuple(order[begin : begin + size])
+        some = [rows[i] for i in numbers]
+        # Whole rows: every position has a part in the gradient of a weight.
+        at = Walk.start(runner, [row.input_ids for row in some], [0] * len(some)).to(layer)
+        read = [
+            (i, position if objective == "target" else row.positions[0], label)
+            for i, row in enumerate(some)
+            for position, label in zip(row.positions, row.labels, strict=True)
+        ]
+        columns = torch.tensor(read, dtype=torch.long).T
+        count = torch.tensor([len(row.labels) for row in some])
+        parts.append(_Part(numbers, at, columns[0], columns[1], columns[2], count))
+    return parts
+
+
+class _Above(nn.Module):
+    """What is left of a forward, of a model whose parameters `functional_call` exchanges."""
+
+    def __init__(self, runner: BlockRunner) -> None:
+        super().__init__()
+        self.model = runner.model
+        self._runner = (runner,)
+
+    def forward(self, part: _Part, state: torch.dtype, share: float | None) -> Tensor:
+        """Losses; their gradients are computed in here, while the parameters are exchanged."""
+        (runner,) = self._runner
+        at = part.at
+        out = runner.run(at.hidden, at.layer, runner.depth, at.mask, at.positions)
+        row, count = part.row.to(out.device), part.count.to(out.device, state)
+        logits = runner.family.logits(runner.model, out[row, part.position.to(out.device)])
+        log_p = torch.log_softmax(logits.to(state), dim=-1)
+        nll = -log_p.gather(1, part.labels.to(log_p.device)[:, None]).squeeze(1)
+        sums = torch.zeros(len(count), dtype=state, device=out.device)
+        losses = sums.index_add(0, row, nll.to(out.device)) / count
+        if share is not None:
+            (losses.sum() * share).backward()
+        return losses.detach()
+
+
 def _losses(
-    model: nn.Module, leaves: Mapping[str, Tensor], rows: Sequence[Row], objective: str
+    runner: BlockRunner, leaves: Mapping[str, Tensor], part: _Part, share: float | None = None
 ) -> Tensor:
-    """Mean negative log-likelihood of each row's target, `[rows]`."""
-    device = entry_device(model)
-    length = max(len(row.input_ids) for row in rows)
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.input_ids)] = torch.tensor(row.input_ids)
-        mask[i, : len(row.input_ids)] = 1
-    own = dict(model.named_parameters())
-    swapped = {name: leaf.to(own[name].dtype) for name, leaf in leaves.items()}
-    inputs: dict[str, Any] = {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
-    logits = functional_call(model, swapped, kwargs={**inputs, "use_cache": False}).logits
-    read = [
-        (i, position if objective == "target" else row.positions[0], label)
-        for i, row in enumerate(rows)
-        for position, label in zip(row.positions, row.labels, strict=True)
-    ]
-    at = torch.tensor(read, device=device)
+    """Mean negative log-likelihood of each row's target, `[rows]`.
+
+    With `share` its gradient, times this, is added to that of the leaves.
+    """
+    own = dict(runner.model.named_parameters())
+    swapped = {f"model.{name}": leaf.to(own[name].dtype) for name, leaf in leaves.items()}
     state = next(iter(leaves.values())).dtype
-    log_p = torch.log_softmax(logits[at[:, 0], at[:, 1]].to(state), dim=-1)
-    nll = -log_p.gather(1, at[:, 2, None]).squeeze(1)
-    sums = torch.zeros(len(rows), dtype=state, device=device).index_add(0, at[:, 0], nll)
-    return sums / torch.tensor([len(r.labels) for r in rows], dtype=state, device=device)
+    return functional_call(_Above(runner), swapped, (part, state, share))
 
 
 def _finite(gradient: Tensor | None) -> bool:

@@ -58,9 +58,10 @@ class FineTuning(Editor[FtOptions]):
         before = {s.key: context.weights.weight(s.key) for s in context.sites}
         with frozen(context.runner.model), products(context.runner.precision):
             found = descend(
-                context.runner.model,
+                context.runner,
                 _stored(context.sites, before),
                 [rows[i].rewrite[0] for i in kept],
+                layer=min(site.layer for site in context.sites),
                 objective=self.options.objective,
                 steps=self.options.steps,
                 lr=known(self.options.lr, "lr"),
