@@ -3,6 +3,7 @@
 MEMIT-type editors compute layer i+1 on the model with layer i already written. A full forward per
 layer would repeat everything below; the sweep keeps the hidden states that enter the layer at hand
 and moves them up after each write. Rows end at the subject's last token: nothing after it is seen.
+What several begin with is run once (`models.walk`).
 """
 
 from collections.abc import Sequence

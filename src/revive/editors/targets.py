@@ -16,7 +16,8 @@ turns y. This is ours.
 
 All edits of a batch are solved together. Two facts make that cheap and change nothing: what lies
 below block l* or before the subject's last token does not depend on delta, so its states, keys and
-values are computed once; and the head is needed at target positions only. Adam is elementwise, so
+values are computed once, and of what several rows begin with one time for all of them
+(`models.walk`); and the head is needed at target positions only. Adam is elementwise, so
 edits do not see each other; an edit whose loss falls below `stop_loss` is frozen and leaves.
 """
 

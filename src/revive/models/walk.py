@@ -33,44 +33,72 @@ class Beginnings:
 
 
 def beginnings(rows: Sequence[tuple[int, ...]], limits: Sequence[int]) -> Beginnings:
-    """Of all ways to give every row one beginning or none, the one that saves most tokens.
+    """Of all ways to give every row one beginning or none, one that saves most tokens.
+
+    A row of a beginning saves its length; the beginning itself costs it once.
 
     Args:
         rows: Token ids.
         limits: Of each row, how many tokens its beginning may have at most.
     """
-    order = sorted(range(len(rows)), key=rows.__getitem__)
+    heads = [row[:limit] for row, limit in zip(rows, limits, strict=True)]
+    order = sorted(range(len(rows)), key=heads.__getitem__)
     texts: list[tuple[int, ...]] = []
     of = [-1] * len(rows)
-    for members, length in _shared(order, rows, limits)[1]:
-        for row in members:
-            of[row] = len(texts)
-        texts.append(rows[members[0]][:length])
+
+    def give(branch: _Branch, above: int, longest: int) -> None:
+        if best[id(branch), above][1]:
+            above, longest = branch.length, len(texts)
+            texts.append(heads[branch.rows[0]][: branch.length])
+        for row in branch.ends:
+            of[row] = longest
+        for part in branch.parts:
+            give(part, above, longest)
+
+    if order:
+        tree = _grown(order, heads)
+        best: dict[tuple[int, int], tuple[int, bool]] = {}
+        _weigh(tree, 0, best)
+        give(tree, 0, -1)
     return Beginnings(tuple(texts), tuple(of))
 
 
-_Group = tuple[list[int], int]
+@dataclass(frozen=True)
+class _Branch:
+    """Rows that agree up to `length`; some end there, others go on, in parts that agree longer."""
+
+    rows: tuple[int, ...]
+    length: int
+    ends: tuple[int, ...]
+    parts: "tuple[_Branch, ...]"
 
 
-def _shared(
-    members: list[int], rows: Sequence[tuple[int, ...]], limits: Sequence[int]
-) -> tuple[int, list[_Group]]:
-    """Tokens saved, and by which groups, with the length of what each shares.
-
-    Either all members share what they all begin with, or those that go on alike share more.
-    """
-    if len(members) < 2:
-        return 0, []
+def _grown(rows: Sequence[int], heads: Sequence[tuple[int, ...]]) -> _Branch:
+    """The tree of some rows, which are in the order of their heads."""
     # Sorted, the first and the last differ the earliest.
-    ends = rows[members[0]], rows[members[-1]]
-    alike = next((i for i, (a, b) in enumerate(zip(*ends, strict=False)) if a != b), len(ends[0]))
-    length = min(alike, *(limits[i] for i in members))
-    longer = [i for i in members if limits[i] > length]
-    parts = [_shared(list(g), rows, limits) for _, g in groupby(longer, lambda i: rows[i][length])]
-    here, apart = (len(members) - 1) * length, sum(saved for saved, _ in parts)
-    if here > apart:
-        return here, [(members, length)] if length >= _LEAST else []
-    return apart, [group for _, groups in parts for group in groups]
+    first, last = heads[rows[0]], heads[rows[-1]]
+    alike = (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+    length = next(alike, min(len(first), len(last)))
+    ends = tuple(i for i in rows if len(heads[i]) == length)
+    parts = groupby((i for i in rows if len(heads[i]) > length), lambda i: heads[i][length])
+    return _Branch(tuple(rows), length, ends, tuple(_grown(list(g), heads) for _, g in parts))
+
+
+def _weigh(branch: _Branch, above: int, best: dict[tuple[int, int], tuple[int, bool]]) -> int:
+    """Tokens that rows save at most where they have a beginning of length `above` already.
+
+    Every row takes the longest of those that are made; `best` tells whether this one is.
+    """
+    if (id(branch), above) not in best:
+
+        def saved(length: int) -> int:
+            return length * len(branch.ends) + sum(_weigh(p, length, best) for p in branch.parts)
+
+        without, made = saved(above), 0
+        if len(branch.rows) > 1 and branch.length >= _LEAST:
+            made = saved(branch.length) - branch.length
+        best[id(branch), above] = max(without, made), made > without
+    return best[id(branch), above][0]
 
 
 @dataclass(frozen=True)
