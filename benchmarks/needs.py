@@ -158,14 +158,14 @@ def write(sites: Sequence[Site], edits: int, parameter_bytes: int) -> Work:
 
 
 def moments(cost: Cost, sites: Sequence[Site], lengths: Sequence[int]) -> Work:
-    """One pass to the last site's input; half of every symmetric sum, in fp32."""
+    """One pass to the last site's input; half of every symmetric sum, in fp64."""
     total = NOTHING
     depth = max(s.layer for s in sites) + 1
     for length in lengths:
         total = total + cost.forward(length, length, depth)
     tokens = sum(lengths)
     skipped = Work({cost.dtype: -2.0 * cost.mlp_out * tokens})
-    sums = Work({"float32": sum(tokens * s.shape[1] ** 2 for s in sites)})
+    sums = Work({"float64": sum(tokens * s.shape[1] ** 2 for s in sites)})
     return total + skipped + sums
 
 

@@ -1,4 +1,4 @@
-"""What came of `twenty-thousand.yaml`: tables and curves.
+"""What came of `twenty-thousand.yaml` and its controls: tables and curves.
 
     revive sweep recipes/twenty-thousand.yaml --out runs/twenty-thousand
     python recipes/twenty_thousand.py --runs runs/twenty-thousand
@@ -20,10 +20,10 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from revive.runs.journal import Journal
-from revive.studies.figures import StudyFigure, legend_below, write_figures
+from revive.studies.figures import StudyFigure, write_figures
 
+STYLES = {"none": "-", "random-subspace": ":", "norm-matched": "-."}
 COUNTS = (2_000, 6_000, 10_000, 20_000)
-WINDOW = 20  # batches; a median over them
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Kept:
     @property
     def label(self) -> str:
         """Editor and guard."""
-        return str(self.summary["label"]).removesuffix(" (seed 0)")
+        found = str(self.summary["label"]).removesuffix(" (seed 0)")
+        return found.replace("energy=0.1", ".1")
 
     def curve(self, metric: str) -> dict[int, float]:
         """A metric by edits made; general ability over the unedited model's."""
@@ -89,37 +90,42 @@ def tables(runs: Sequence[Kept]) -> Iterator[str]:
         cells += [f"{final['score']:.2f}", f"{final['subspace_overlap']:.2f}"]
         yield f"| {run.label} | {' | '.join(cells)} | {final['weight_norm_ratio']:.1f} |"
     yield ""
-    head = "early batch, s | late batch, s | late / early | peak memory, GB"
-    yield f"| editor, guard | edits | minutes | of them probes | {head} |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| editor, guard | edits | minutes | of them probes | a batch, s | peak memory, GB |"
+    yield "|---|---|---|---|---|---|"
     for run in runs:
-        took, seconds = run.summary["seconds"], run.seconds
-        # The first batch warms up.
-        early, late = (statistics.median(s) for s in (seconds[1 : WINDOW + 1], seconds[-WINDOW:]))
-        cells = [
-            f"{run.summary['edits']:,}",
-            f"{took['total'] / 60:.0f}",
-            f"{took['probe'] / 60:.0f}",
-        ]
-        cells += [f"{early:.2f}", f"{late:.2f}", f"{late / early:.2f}"]
+        took = run.summary["seconds"]
+        cells = [f"{run.summary['edits']:,}", f"{took['total'] / 60:.0f}"]
+        cells += [f"{took['probe'] / 60:.0f}", f"{statistics.median(run.seconds):.1f}"]
         cells.append(f"{run.summary['peak_memory_bytes'] / 1e9:.2f}")
         yield f"| {run.label} | {' | '.join(cells)} |"
 
 
 def curves(runs: Sequence[Kept]) -> list[StudyFigure]:
-    """Edits in place, and ability kept, over the stream."""
+    """Edits in place, and ability kept, over the stream: colours are editors, styles guards."""
+    editors = sorted({run.label.partition(", ")[0] for run in runs})
 
     def figure(name: str, metric: str, title: str, axis: str) -> StudyFigure:
         def draw(axes: Axes) -> None:
-            for number, run in enumerate(runs):
+            for run in runs:
+                editor, _, guard = run.label.partition(", ")
                 points = run.curve(metric)
-                style = "-" if run.summary["guard"] == "none" else "--"
-                color = f"C{number // 2}"
-                axes.plot(list(points), list(points.values()), style, color=color, label=run.label)
+                axes.plot(
+                    list(points),
+                    list(points.values()),
+                    STYLES.get(guard.split()[0], "--"),
+                    color=f"C{editors.index(editor)}",
+                    label=run.label,
+                )
             axes.set_xlabel("edits made")
             axes.set_ylabel(axis)
             axes.set_ylim(bottom=0)
-            legend_below(axes)
+            axes.legend(
+                frameon=False,
+                fontsize="x-small",
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.17),
+                ncols=2,
+            )
 
         return StudyFigure(name, title, f"{title}, by editor and guard", draw)
 
@@ -133,15 +139,19 @@ def main() -> None:
     """Keep, print, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--runs", type=Path, help="folder of the sweep; only what is kept if not given"
+        "--runs",
+        type=Path,
+        nargs="+",
+        default=(),
+        help="folders of the sweeps; only what is kept if not given",
     )
     parser.add_argument("--out", type=Path, default=Path("docs/results/twenty-thousand"))
     options = parser.parse_args()
-    if options.runs is not None:
-        keep(options.runs, options.out)
+    for folder in options.runs:
+        keep(folder, options.out)
     runs = kept(options.out)
     if not runs:
-        parser.error(f"no finished run in {options.runs or options.out}; call revive sweep first")
+        parser.error(f"no finished run in {options.out}; call revive sweep, then give --runs")
     print("\n".join(tables(runs)))
     write_figures(curves(runs), options.out)
 

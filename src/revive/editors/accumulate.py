@@ -20,7 +20,6 @@ from revive.editors.packing import packed, padded, plan_of, tokens_for, windows
 from revive.editors.team import ALONE, Team
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
-from revive.models.precision import products
 from revive.models.site import Site
 from revive.runs.store import save_tensors
 
@@ -102,14 +101,12 @@ def accumulate(
 
 def _add(moments: Mapping[str, SecondMoment], vectors: Vectors, ids: Tensor, mask: Tensor) -> None:
     real = mask.bool()
-    made = vectors(ids, mask)
-    with products("strict"):
-        for name, found in made.items():
-            if isinstance(found, Routed):
-                kept = found.keys[real[found.rows, found.positions]]
-                moments[name].update(kept, zeros=int(real.sum()) - len(kept))
-            else:
-                moments[name].update(found[real])
+    for name, found in vectors(ids, mask).items():
+        if isinstance(found, Routed):
+            kept = found.keys[real[found.rows, found.positions]]
+            moments[name].update(kept, zeros=int(real.sum()) - len(kept))
+        else:
+            moments[name].update(found[real])
 
 
 def cache_key(

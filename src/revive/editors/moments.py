@@ -31,7 +31,7 @@ def collect_moments(
 ) -> dict[str, SecondMoment]:
     """Accumulate E[k k^T] at every site's input.
 
-    Texts are cut into windows; every real token counts once. Sums are fp64. An expert's key
+    Texts are cut into windows; every real token counts once. Accumulation is fp64. An expert's key
     is weighted by the router, and zero for tokens that are sent elsewhere: they count too.
 
     Args:

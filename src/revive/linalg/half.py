@@ -11,8 +11,6 @@ from torch import Tensor
 
 # Bands wide enough for products at full speed.
 _BANDS, _WIDTH = 8, 128
-_SLICE = 1024
-"""Rows of a narrower X whose product is rounded before it is added to a wider sum."""
 
 
 def add_upper_half(total: Float[Tensor, "d d"], x: Float[Tensor, "n d"]) -> None:
@@ -20,19 +18,10 @@ def add_upper_half(total: Float[Tensor, "d d"], x: Float[Tensor, "n d"]) -> None
 
     Args:
         total: `[d, d]`, fp32 or fp64.
-        x: `[n, d]`, same device. Of a narrower dtype than `total`, products of 1,024 rows are
-            computed in it and added up in that of `total`.
+        x: `[n, d]`, same dtype and device.
     """
-    if len(x) == 0:
-        return
-    wide = x.dtype == total.dtype
-    for some in (x,) if wide else x.split(_SLICE):
-        for rows in bands(len(total)):
-            mine, columns = total[rows, rows.start :], some[:, rows.start :]
-            if wide:
-                mine.addmm_(some[:, rows].T, columns)
-            else:
-                mine.add_(some[:, rows].T @ columns)
+    for rows in bands(len(total)):
+        total[rows, rows.start :].addmm_(x[:, rows].T, x[:, rows.start :])
 
 
 def mirror(total: Float[Tensor, "d d"]) -> None:

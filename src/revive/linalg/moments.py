@@ -43,8 +43,8 @@ class SecondMoment:
     def update(self, keys: Float[Tensor, "n dim"], zeros: int = 0) -> None:
         """Add keys. The sum moves to their device.
 
-        Products are as exact as the keys are (fp32 of half precision), and added up in the dtype
-        of the sum.
+        Products too are computed in the dtype of the sum: rounded to fp32, those along the few
+        directions that most keys share would drown the least eigenvalues of C.
 
         Args:
             keys: The keys.
@@ -64,8 +64,7 @@ class SecondMoment:
             )
         if keys.device != self._sum.device:
             self._sum = self._sum.to(keys.device)
-        exact = keys.dtype if keys.dtype == self._sum.dtype else torch.float32
-        add_upper_half(self._sum, keys.detach().to(exact))
+        add_upper_half(self._sum, keys.detach().to(self._sum.dtype))
         self._count += keys.shape[0] + zeros
 
     def merge(self, other: "SecondMoment") -> "SecondMoment":
