@@ -23,6 +23,7 @@ from revive.runs.journal import Journal
 from revive.studies.figures import StudyFigure, write_figures
 
 STYLES = {"none": "-", "random-subspace": ":", "norm-matched": "-."}
+LATE = 8_000  # edits; means are over the measurements from here on
 COUNTS = (2_000, 6_000, 10_000, 20_000)
 
 
@@ -80,14 +81,17 @@ def tables(runs: Sequence[Kept]) -> Iterator[str]:
     places = " | ".join(
         f"exact at {count:,}" if count == COUNTS[0] else f"{count:,}" for count in COUNTS
     )
-    head = f"{places} | {places.replace('exact', 'kept')} | score | overlap | norm x"
+    late = "late efficacy | late kept"
+    head = f"{places} | {places.replace('exact', 'kept')} | {late} | overlap | norm x"
     yield f"| editor, guard | {head} |"
-    yield "|---|" + "---|" * (2 * len(COUNTS) + 3)
+    yield "|---|" + "---|" * (2 * len(COUNTS) + 4)
     for run in runs:
         exact, ability = run.curve("efficacy_exact"), run.curve("general")
         cells = [f"{curve[count]:.2f}" for curve in (exact, ability) for count in COUNTS]
         final = run.summary["final"]
-        cells += [f"{final['score']:.2f}", f"{final['subspace_overlap']:.2f}"]
+        for curve in (run.curve("efficacy"), ability):
+            cells.append(f"{statistics.fmean(v for at, v in curve.items() if at >= LATE):.2f}")
+        cells.append(f"{final['subspace_overlap']:.2f}")
         yield f"| {run.label} | {' | '.join(cells)} | {final['weight_norm_ratio']:.1f} |"
     yield ""
     yield "| editor, guard | edits | minutes | of them probes | a batch, s | peak memory, GB |"
