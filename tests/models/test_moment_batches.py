@@ -6,8 +6,9 @@ from tiny import byte_tokenizer, tiny_model
 
 from revive.editors import accumulate
 from revive.editors.moments import collect_moments
-from revive.editors.packing import packed, padded, plan_of, tokens_for, windows
+from revive.editors.packing import packed, plan_of, tokens_for, windows
 from revive.models.family import family_of
+from revive.models.padding import padded
 from revive.models.runner import BlockRunner
 
 TEXTS = [("The ship left the harbour. " * (1 + i % 7))[: 5 + 11 * (i % 9)] for i in range(60)]

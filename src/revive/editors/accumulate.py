@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from revive.editors.packing import packed, padded, plan_of, tokens_for, windows
+from revive.editors.packing import packed, plan_of, tokens_for, windows
 from revive.editors.team import ALONE, Team
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
+from revive.models.padding import padded
 from revive.models.site import Site
 from revive.runs.store import save_tensors
 

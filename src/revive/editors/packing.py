@@ -50,17 +50,6 @@ def packed(rows: Sequence[list[int]], tokens: int) -> list[Batch]:
     return [batch for batch in batches if batch]
 
 
-def padded(rows: Batch) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, `[rows, length]`."""
-    length = max(len(r) for r in rows)
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    return ids, mask
-
-
 def plan_of(batches: Sequence[Batch]) -> Tensor:
     """Tells one way to batch from another: so many batches done mean something in one alone."""
     shapes = [[len(row) for row in batch] for batch in batches]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from revive.editors.rows import Row
+from revive.models.padding import padded
 from revive.models.placement import entry_device
 from revive.models.runner import by_row
 from revive.models.site import Site
@@ -59,12 +60,7 @@ def _pass(
     model: nn.Module, sites: Sequence[Site], rows: Sequence[Row]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
     device = entry_device(model)
-    length = max(len(row.input_ids) for row in rows)
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.input_ids)] = torch.tensor(row.input_ids)
-        mask[i, : len(row.input_ids)] = 1
+    ids, mask = padded([row.input_ids for row in rows])
     read = torch.tensor(
         [
             (i, position, label)

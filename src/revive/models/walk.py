@@ -12,6 +12,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from revive.models.padding import padded
 from revive.models.placement import comes_and_goes, entry_device
 from revive.models.prefix import Captured, PrefixCache
 from revive.models.runner import BlockRunner, positions_of
@@ -161,12 +162,7 @@ class Walk:
         of: Sequence[int],
     ) -> "Walk":
         device = entry_device(runner.model)
-        length = max(len(row) for row in rows)
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        mask = torch.zeros(len(rows), length, dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = 1
+        ids, mask = padded(rows)
         begin = torch.tensor(first, device=device)
         mask = mask.to(device)
         positions = positions_of(mask) + begin[:, None]
