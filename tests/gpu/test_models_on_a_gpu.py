@@ -13,6 +13,7 @@ from revive.linalg.lowrank import LowRank
 from revive.linalg.svd import top_k_svd
 from revive.models.family import read_weight
 from revive.models.ledger import Ledger
+from revive.models.recording import inputs_of
 from revive.models.runner import positions_of
 
 MODELS = pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox", "opt"])
@@ -26,7 +27,7 @@ def test_weights_keep_their_orientation(name):
     run = runner(name, "cuda")
     site = run.family.site(run.model, 1)
     ids = torch.tensor([[5, 6, 7, 8]], device="cuda")
-    with run.inputs_of([site]) as seen, torch.no_grad():
+    with inputs_of(run, [site]) as seen, torch.no_grad():
         output = []
         handle = run.model.get_submodule(site.module).register_forward_hook(
             lambda module, args, out: output.append(out)

@@ -12,6 +12,7 @@ from revive.errors import NumericalError, SpecError
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of, read_weight, write_weight
 from revive.models.ledger import Ledger
+from revive.models.recording import routed_inputs_of
 from revive.models.runner import BlockRunner
 
 NAMES = sorted(MIXTURES)
@@ -82,7 +83,7 @@ def test_weighted_keys_make_up_the_modules_output(name):
     module, outputs, weights = model.get_submodule(sites[0].module), [], []
     module.register_forward_pre_hook(lambda _, args: weights.append(args))
     module.register_forward_hook(lambda _m, _a, output: outputs.append(output))
-    with torch.no_grad(), runner.routed_inputs_of(sites) as seen:
+    with torch.no_grad(), routed_inputs_of(runner, sites) as seen:
         runner.embed_through(ids, torch.ones_like(ids), 1)
     made, unweighted = torch.zeros(2, *ids.shape, 32, dtype=torch.float64)
     chosen, gates = weights[0][1], weights[0][2].double()
@@ -111,7 +112,7 @@ def test_the_sweeps_keys_are_the_average_of_whole_sparse_keys(name):
     for edit, one in enumerate(rows):
         for index, row in enumerate(one.rewrite):
             ids = torch.tensor([row.input_ids])
-            with torch.no_grad(), runner.routed_inputs_of(sites) as seen:
+            with torch.no_grad(), routed_inputs_of(runner, sites) as seen:
                 runner.embed_through(ids, torch.ones_like(ids), 1)
             for site in sites:
                 routed = seen[site.key]
@@ -138,7 +139,7 @@ def test_moments_are_over_all_tokens_routed_or_not(name):
         total = torch.zeros(48, 48, dtype=torch.float64)
         for text in TEXTS:
             ids = torch.tensor([tokenizer(text)["input_ids"]])
-            with torch.no_grad(), runner.routed_inputs_of([site]) as seen:
+            with torch.no_grad(), routed_inputs_of(runner, [site]) as seen:
                 runner.embed_through(ids, torch.ones_like(ids), site.layer)
             total += seen[site.key].keys.T @ seen[site.key].keys
         moment = moments[site.key]

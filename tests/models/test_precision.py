@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import byte_tokenizer, tiny_model
 
+from revive.editors.gradients import collect_gradients
+from revive.editors.moments import collect_moments
 from revive.models.family import family_of
 from revive.models.precision import products
 from revive.models.runner import BlockRunner
@@ -37,3 +39,18 @@ def test_a_runner_s_forward_passes_use_its_precision_and_nothing_after_does(prec
     hook.remove()
     assert seen == [inside, inside]
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("collect", [collect_moments, collect_gradients])
+def test_statistics_of_text_are_strict_for_a_fast_runner_too(collect):
+    """They are kept for every later run of the model, whatever its precision."""
+    model = tiny_model("llama", dtype=torch.float32)
+    runner = BlockRunner(model, family_of(model), "fast")
+    seen = []
+    hook = runner.family.blocks_of(model)[0].register_forward_pre_hook(
+        lambda module, args: seen.append(torch.get_float32_matmul_precision())
+    )
+    collect(runner, byte_tokenizer(), runner.family.sites(model), ["It was cold."])
+    hook.remove()
+    assert seen == ["highest"]
+    assert runner.precision == "fast"

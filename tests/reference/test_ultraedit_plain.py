@@ -88,8 +88,8 @@ def test_rows_do_not_see_each_other():
     sites = runner.family.sites(runner.model, layers=[0, 1])
     rows = [r.rewrite[0] for r in token_rows("llama-bos", "0")]
     with frozen(runner.model):
-        together = token_gradients(runner.model, sites, rows)
-        alone = token_gradients(runner.model, sites, rows, rows_per_pass=1)
+        together = token_gradients(runner, sites, rows)
+        alone = token_gradients(runner, sites, rows, rows_per_pass=1)
     for key in together.keys:
         for a, b in (
             (together.keys[key], alone.keys[key]),

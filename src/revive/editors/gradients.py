@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from revive.editors.accumulate import accumulate, cache_key
 from revive.linalg.moments import SecondMoment
 from revive.models.frozen import frozen
 from revive.models.placement import entry_device
-from revive.models.runner import BlockRunner, by_row
+from revive.models.recording import gradients_at
+from revive.models.runner import BlockRunner
 from revive.models.site import Site
 
 
@@ -38,10 +39,11 @@ def collect_gradients(
     make of them, which is nothing: their gradient is zero.
     """
     key = cache_key("gradients", model_fingerprint, texts, sites, window)
+    strict = runner.at_precision("strict")
     with frozen(runner.model):
         return accumulate(
             {s.key: s.shape[0] for s in sites},
-            lambda ids, mask: _gradients(runner, sites, ids, mask),
+            lambda ids, mask: _gradients(strict, sites, ids, mask),
             tokenizer,
             texts,
             path=None if cache is None else cache / f"gradients-{key}.safetensors",
@@ -55,29 +57,11 @@ def collect_gradients(
 def _gradients(
     runner: BlockRunner, sites: Sequence[Site], ids: Tensor, mask: Tensor
 ) -> dict[str, Tensor]:
-    outputs: dict[str, Tensor] = {}
-
-    def recorder(key: str) -> Any:
-        def hook(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-            outputs[key] = output if output.requires_grad else output.requires_grad_()
-            # A copy goes on: some models (Falcon) add to it in place.
-            return outputs[key].clone()
-
-        return hook
-
-    handles = [
-        runner.model.get_submodule(s.module).register_forward_hook(recorder(s.key)) for s in sites
-    ]
-    try:
-        with torch.enable_grad():
-            model: Any = runner.model
-            logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-            log_p = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-            nll = -log_p.gather(2, ids[:, 1:, None]).squeeze(2)
-            loss = (nll * mask[:, 1:]).sum()
-            keys = list(outputs)
-            found = torch.autograd.grad(loss, [outputs[key] for key in keys])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {key: by_row(g, len(ids)) for key, g in zip(keys, found, strict=True)}
+    predicts = mask[:, 1:].bool()
+    with gradients_at(runner, sites) as gradients:
+        hidden = runner.states(ids, mask)
+        logits = runner.family.logits(runner.model, hidden[:, :-1][predicts.to(hidden.device)])
+        labels = ids[:, 1:][predicts].to(logits.device)
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        log_p = torch.log_softmax(wide, dim=-1)
+        return gradients(-log_p.gather(1, labels[:, None]).sum())

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from revive.editors.rows import EditRows
 from revive.models.prefix import PrefixCache
+from revive.models.recording import inputs_of, outputs_of, routed_inputs_of
 from revive.models.runner import BlockRunner
 from revive.models.site import Site
 from revive.models.walk import Walk
@@ -71,7 +72,7 @@ class KeySweep:
         if sites[0].expert is None:
             return {site.key: self.keys(site) for site in sites}
         walk, prefix = self._move_to(sites[0].layer)
-        with self._runner.routed_inputs_of(sites, self._lookup) as seen:
+        with routed_inputs_of(self._runner, sites, self._lookup) as seen:
             walk.run(walk.layer + 1, prefix)
         found: dict[str, Tensor] = {}
         for key, routed in seen.items():
@@ -87,7 +88,7 @@ class KeySweep:
         The mean is in fp64, and zero without contexts.
         """
         walk, prefix = self._move_to(site.layer)
-        with self._runner.inputs_of([site]) as seen:
+        with inputs_of(self._runner, [site]) as seen:
             walk.run(walk.layer + 1, prefix)
         return self._parts(self._at_lookup(seen[site.key]))
 
@@ -133,7 +134,7 @@ class KeySweep:
     def _output_of(self, site: Site) -> Tensor:
         plain = self._move_to(site.layer)[0].head(self._count)
         prefix = plain.prefix(site.layer + 1)
-        with self._runner.outputs_of([site]) as seen:
+        with outputs_of(self._runner, [site]) as seen:
             plain.run(site.layer + 1, prefix)
         return self._at_lookup(seen[site.key])
 

@@ -12,6 +12,7 @@ from revive.editors.team import ALONE, Team
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
 from revive.models.placement import entry_device
+from revive.models.recording import inputs_of, routed_inputs_of
 from revive.models.runner import BlockRunner
 from revive.models.site import Site
 
@@ -31,8 +32,9 @@ def collect_moments(
 ) -> dict[str, SecondMoment]:
     """Accumulate E[k k^T] at every site's input.
 
-    Texts are cut into windows; every real token counts once. Accumulation is fp64. An expert's key
-    is weighted by the router, and zero for tokens that are sent elsewhere: they count too.
+    Texts are cut into windows; every real token counts once. Forward passes are `strict`, whatever
+    the runner is: what is kept serves runs of either precision. Accumulation is fp64. An expert's
+    key is weighted by the router, and zero for tokens that are sent elsewhere: they count too.
 
     Args:
         runner: The unedited model.
@@ -53,6 +55,7 @@ def collect_moments(
         TeamError: Another process failed, or was lost.
         SpecError: The processes read different texts or models.
     """
+    strict = runner.at_precision("strict")
     last = max(s.layer for s in sites)
     whole = [s for s in sites if s.expert is None]
     experts = [s for s in sites if s.expert is not None]
@@ -60,13 +63,13 @@ def collect_moments(
     def keys(ids: Tensor, mask: Tensor) -> dict[str, Tensor | Routed]:
         with (
             torch.no_grad(),
-            runner.inputs_of(whole) as seen,
-            runner.routed_inputs_of(experts) as routed,
+            inputs_of(strict, whole) as seen,
+            routed_inputs_of(strict, experts) as routed,
         ):
-            runner.embed_through(ids, mask, last)
+            strict.embed_through(ids, mask, last)
         return {**seen, **routed}
 
-    key = cache_key("keys", model_fingerprint, texts, sites, window)
+    key = cache_key("inputs", model_fingerprint, texts, sites, window)
     team.same(key, "model, text, layers and window")
     return accumulate(
         {s.key: s.shape[1] for s in sites},

@@ -11,6 +11,7 @@ from revive.editors.shift import Shift
 from revive.editors.target_settings import Targets, TargetSettings
 from revive.linalg.basis import SpectralBasis
 from revive.models.prefix import PrefixCache
+from revive.models.recording import outputs_of
 from revive.models.runner import BlockRunner
 from revive.models.walk import Walk
 
@@ -223,7 +224,7 @@ class TargetProblem:
         walk = Walk.start(runner, [r.input_ids for r in rows], [r.lookup for r in rows]).to(layer)
         sites = runner.family.sites(runner.model, layers=[layer])
         # What is seen last is of the rows; their beginnings go first.
-        with runner.outputs_of(sites if self._entry else ()) as outputs:
+        with outputs_of(runner, sites if self._entry else ()) as outputs:
             walk = walk.to(layer + 1)
         lookup = torch.tensor([r.lookup for r in rows], device=walk.first.device)
         prefix = PrefixCache.before(walk.capture(runner.depth), lookup, windowed=runner.windowed)

@@ -102,7 +102,7 @@ class UltraEdit(Editor[UltraEditOptions]):
             return Outcome(failed=failed, seconds={"targets": perf_counter() - started})
         with frozen(context.runner.model), products(context.runner.precision):
             texts = [rows[i].rewrite[0] for i in kept]
-            seen = token_gradients(context.runner.model, context.sites, texts)
+            seen = token_gradients(context.runner, context.sites, texts)
         failed = {
             **failed,
             **{kept[i]: NOT_FINITE for i in (~seen.losses.isfinite()).nonzero().flatten().tolist()},

@@ -6,33 +6,26 @@ model's own business, so that no family needs a hand-written forward.
 """
 
 import inspect
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from copy import copy
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache
 
-from revive.models.experts import Routed, routed_keys
 from revive.models.family import Family
 from revive.models.placement import comes_and_goes, entry_device
 from revive.models.precision import Precision, products
 from revive.models.prefix import Captured, PrefixCache
 from revive.models.recompute import Recomputed
-from revive.models.site import Site
 from revive.models.stand_in import StandIn
 
 
 def hidden_of(output: Any) -> Tensor:
     """The hidden states in a block's output, which is a tensor or a tuple that starts with it."""
     return cast(Tensor, output[0] if isinstance(output, tuple) else output)
-
-
-def by_row(states: Tensor, rows: int) -> Tensor:
-    """States as `[rows, length, d]`: some models (OPT) flatten rows and positions into one."""
-    return states if states.ndim == 3 else states.unflatten(0, (rows, -1))
 
 
 class _PassThrough(StandIn):
@@ -46,16 +39,6 @@ class _PassThrough(StandIn):
         """Return the hidden states unchanged."""
         hidden = args[0] if args else kwargs["hidden_states"]
         return (hidden, None) if self._in_tuple else hidden
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call of a site's module: what it received, what it put out, and of how many rows."""
-
-    module: nn.Module
-    args: tuple[Tensor, ...]
-    output: Tensor
-    rows: int
 
 
 class BlockRunner:
@@ -94,6 +77,25 @@ class BlockRunner:
             self._base(input_ids=input_ids, **self._positions(positions), use_cache=False)
         return seen[0]
 
+    def at_precision(self, precision: Precision) -> "BlockRunner":
+        """The same model, its products computed another way."""
+        other = copy(self)
+        other.precision = precision
+        return other
+
+    def states(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """Run token ids, right padded; what the head receives, `[rows, length, d]`."""
+        with products(self.precision):
+            return cast(
+                Tensor,
+                self._base(
+                    input_ids=input_ids,
+                    attention_mask=self._attended(mask),
+                    **self._positions(positions_of(mask)),
+                    use_cache=False,
+                ).last_hidden_state,
+            )
+
     def embed_through(self, input_ids: Tensor, mask: Tensor, layer: int) -> Tensor:
         """Run token ids and return the output of block `layer`, `[rows, length, d]`.
 
@@ -102,13 +104,8 @@ class BlockRunner:
             mask: `[rows, length]`, 1 for real tokens.
             layer: Block whose output is wanted.
         """
-        with products(self.precision), self._hook_output(layer) as seen, self._only(0, layer + 1):
-            self._base(
-                input_ids=input_ids,
-                attention_mask=self._attended(mask),
-                **self._positions(positions_of(mask)),
-                use_cache=False,
-            )
+        with self._hook_output(layer) as seen, self._only(0, layer + 1):
+            self.states(input_ids, mask)
         return seen[0]
 
     def run(
@@ -195,89 +192,6 @@ class BlockRunner:
                     self._call_base(hidden, mask, positions, cache)
                 return seen[0]
             return cast(Tensor, self._call_base(hidden, mask, positions, cache))
-
-    @contextmanager
-    def inputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
-        """Record what each site's projection receives, `[rows, length, d_in]`, by key.
-
-        Experts of a mixture receive some tokens only: see `routed_inputs_of`.
-        """
-        with self._recorded(sites, lambda args, _output: args[0]) as seen:
-            yield seen
-
-    @contextmanager
-    def outputs_of(self, sites: Sequence[Site]) -> Generator[dict[str, Tensor], None, None]:
-        """Record what each site's projection puts out, `[rows, length, d_out]`, by key."""
-        # A copy: some models (Falcon) add to it in place.
-        with self._recorded(sites, lambda _args, output: output.clone()) as seen:
-            yield seen
-
-    @contextmanager
-    def _recorded(
-        self, sites: Sequence[Site], chosen: Callable[[tuple[Any, ...], Tensor], Tensor]
-    ) -> Generator[dict[str, Tensor], None, None]:
-        seen: dict[str, Tensor] = {}
-
-        def see(site: Site, call: _Call) -> None:
-            seen[site.key] = by_row(chosen(call.args, call.output), call.rows)
-
-        with self._seeing(sites, see):
-            yield seen
-
-    @contextmanager
-    def routed_inputs_of(
-        self, sites: Sequence[Site], at: Tensor | None = None
-    ) -> Generator[dict[str, Routed], None, None]:
-        """Record what experts receive, weighted by the router, by key.
-
-        Args:
-            sites: Experts of mixtures.
-            at: `[rows]`, the one position of each row that is recorded; None for all.
-        """
-        seen: dict[str, Routed] = {}
-
-        def see(site: Site, call: _Call) -> None:
-            layout, expert, args, rows = self.family.experts, site.expert, call.args, call.rows
-            assert layout is not None, "a family with mixtures"
-            assert expert is not None, "an expert's site"
-            if at is None:
-                seen[site.key] = routed_keys(layout, call.module, args, expert, rows)
-                return
-            chosen = torch.arange(rows, device=at.device) * (len(args[0]) // rows) + at
-            picked = tuple(x[chosen] for x in args)
-            found = routed_keys(layout, call.module, picked, expert, rows)
-            seen[site.key] = replace(found, positions=at[found.rows])
-
-        with self._seeing(sites, see):
-            yield seen
-
-    @contextmanager
-    def _seeing(
-        self, sites: Sequence[Site], see: Callable[[Site, "_Call"], None]
-    ) -> Generator[None, None, None]:
-        """Show every call of sites' modules."""
-        rows = 0
-
-        def count(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            nonlocal rows
-            given = (*args[:1], kwargs.get("input_ids"), kwargs.get("inputs_embeds"))
-            rows = next(len(x) for x in given if x is not None)
-
-        def hook_of(site: Site) -> Any:
-            def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-                see(site, _Call(module, args, output, rows))
-
-            return hook
-
-        handles = [
-            self._base.register_forward_pre_hook(count, with_kwargs=True),
-            *(self.model.get_submodule(s.module).register_forward_hook(hook_of(s)) for s in sites),
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _call_base(
         self, hidden: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None

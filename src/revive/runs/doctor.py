@@ -22,6 +22,7 @@ from revive.models.family import read_weight
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
 from revive.models.placement import bring_in, entry_device, named_values
+from revive.models.recording import outputs_of
 from revive.models.runner import BlockRunner, positions_of
 from revive.models.site import Site, by_layer
 from revive.runs.orientation import TEXT, ids_of, orientation_error
@@ -153,7 +154,7 @@ def _residual(loaded: LoadedModel, sites: tuple[Site, ...]) -> Finding:
 
         handle = model.get_submodule(site.module).register_forward_hook(turned)
         try:
-            with torch.no_grad(), runner.outputs_of([site]) as seen:
+            with torch.no_grad(), outputs_of(runner, [site]) as seen:
                 block = runner.embed_through(ids, mask, site.layer)
         finally:
             handle.remove()

@@ -8,6 +8,7 @@ from torch import Tensor
 from revive.models.family import read_weight
 from revive.models.loading import LoadedModel
 from revive.models.placement import entry_device
+from revive.models.recording import routed_inputs_of
 from revive.models.runner import BlockRunner
 from revive.models.site import Site, by_layer
 
@@ -55,7 +56,7 @@ def _mixture_error(loaded: LoadedModel, block: tuple[Site, ...]) -> float:
     ids = ids_of(loaded, TEXT)
     handle = model.get_submodule(block[0].module).register_forward_hook(hook)
     try:
-        with torch.no_grad(), runner.routed_inputs_of(block) as seen:
+        with torch.no_grad(), routed_inputs_of(runner, block) as seen:
             runner.embed_through(ids, torch.ones_like(ids), block[0].layer)
     finally:
         handle.remove()
