@@ -103,3 +103,19 @@ def test_a_plan_is_known_by_its_batches():
     assert torch.equal(plan_of(packed(rows, 300)), plan_of(packed(rows, 300)))
     assert not torch.equal(plan_of(packed(rows, 300)), plan_of(packed(rows, 301)))
     assert tokens_for(torch.device("cpu")) < tokens_for(torch.device("cuda"))
+
+
+def test_what_is_kept_is_of_these_tokens(runner, tmp_path):
+    """The same text cut another way is another text."""
+    sites, usual = runner.family.sites(runner.model, layers=[0]), byte_tokenizer()
+
+    def reversed_(text):
+        return {"input_ids": usual(text)["input_ids"][::-1]}
+
+    first = collect_moments(runner, usual, sites, TEXTS, cache=tmp_path)
+    again = collect_moments(runner, usual, sites, TEXTS, cache=tmp_path)
+    other = collect_moments(runner, reversed_, sites, TEXTS, cache=tmp_path)
+    key = sites[0].key
+    assert torch.equal(first[key].value(), again[key].value())
+    assert not torch.allclose(first[key].value(), other[key].value(), rtol=1e-3)
+    assert len(list(tmp_path.iterdir())) == 2

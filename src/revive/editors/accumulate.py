@@ -9,14 +9,13 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from revive.editors.packing import packed, plan_of, tokens_for, windows
+from revive.editors.packing import packed, plan_of, tokens_for
 from revive.editors.team import ALONE, Team
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
@@ -36,12 +35,10 @@ dim]`, or those that are not zero; padding is left out by who asks."""
 def accumulate(
     dims: Mapping[str, int],
     vectors: Vectors,
-    tokenizer: Any,
-    texts: Sequence[str],
+    rows: Sequence[list[int]],
     *,
     path: Path | None,
     device: torch.device,
-    window: int,
     tokens_per_batch: int | None,
     progress: Callable[[int, int], None] | None,
     team: Team = ALONE,
@@ -51,8 +48,7 @@ def accumulate(
     Args:
         dims: Length of the vectors, by name.
         vectors: What is accumulated.
-        tokenizer: Of the model.
-        texts: Ordinary text.
+        rows: Ordinary text, in tokens.
         path: File of finished and partial results; None keeps nothing. Only the first process of a
             team reads and writes it.
         device: Where the model takes its ids.
@@ -67,7 +63,6 @@ def accumulate(
     Raises:
         TeamError: Another process failed, or was lost.
     """
-    rows = windows(tokenizer, texts, window)
     batches = packed(rows, tokens_per_batch or tokens_for(device))
     plan = plan_of(batches)
     totals = {name: SecondMoment(dim) for name, dim in dims.items()} if team.first else {}
@@ -111,15 +106,13 @@ def _add(moments: Mapping[str, SecondMoment], vectors: Vectors, ids: Tensor, mas
 
 
 def cache_key(
-    kind: str, model_fingerprint: str, texts: Sequence[str], sites: Sequence[Site], window: int
+    kind: str, model_fingerprint: str, rows: Sequence[list[int]], sites: Sequence[Site]
 ) -> str:
     """What a moment depends on, as a short name for its file."""
-    digest = hashlib.sha256(f"{kind}|{model_fingerprint}|{window}|{len(texts)}".encode())
-    for site in sites:
-        digest.update(site.key.encode())
-    for text in texts:
-        digest.update(text.encode())
-        digest.update(b"\0")
+    names = [site.key for site in sites]
+    digest = hashlib.sha256(repr((kind, model_fingerprint, names)).encode())
+    for row in rows:
+        digest.update(repr(row).encode())
     return digest.hexdigest()[:24]
 
 

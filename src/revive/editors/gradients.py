@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from revive.editors.accumulate import accumulate, cache_key
+from revive.editors.packing import windows
 from revive.linalg.moments import SecondMoment
 from revive.models.frozen import frozen
 from revive.models.placement import entry_device
@@ -38,17 +39,16 @@ def collect_gradients(
     Positions whose next token is unknown (the last of a window) count with what later positions
     make of them, which is nothing: their gradient is zero.
     """
-    key = cache_key("gradients", model_fingerprint, texts, sites, window)
+    rows = windows(tokenizer, texts, window)
+    key = cache_key("gradients", model_fingerprint, rows, sites)
     strict = runner.at_precision("strict")
     with frozen(runner.model):
         return accumulate(
             {s.key: s.shape[0] for s in sites},
             lambda ids, mask: _gradients(strict, sites, ids, mask),
-            tokenizer,
-            texts,
+            rows,
             path=None if cache is None else cache / f"gradients-{key}.safetensors",
             device=entry_device(runner.model),
-            window=window,
             tokens_per_batch=tokens_per_batch,
             progress=progress,
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from revive.editors.accumulate import accumulate, cache_key
+from revive.editors.packing import windows
 from revive.editors.team import ALONE, Team
 from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
@@ -69,16 +70,15 @@ def collect_moments(
             strict.embed_through(ids, mask, last)
         return {**seen, **routed}
 
-    key = cache_key("inputs", model_fingerprint, texts, sites, window)
+    rows = windows(tokenizer, texts, window)
+    key = cache_key("inputs", model_fingerprint, rows, sites)
     team.same(key, "model, text, layers and window")
     return accumulate(
         {s.key: s.shape[1] for s in sites},
         keys,
-        tokenizer,
-        texts,
+        rows,
         path=None if cache is None else cache / f"moments-{key}.safetensors",
         device=entry_device(runner.model),
-        window=window,
         tokens_per_batch=tokens_per_batch,
         progress=progress,
         team=team,
