@@ -20,7 +20,7 @@ from revive.editors.keys import KeySweep
 from revive.editors.memit import encode_batch
 from revive.runs.build import build, load_from_spec
 from revive.runs.cache import cache_folder
-from revive.runs.loop import read_edits
+from revive.runs.identity import read_edits
 from revive.runs.schema import RunSpec
 from revive.runs.spec import parse_spec, read_model_config, resolve
 

@@ -21,7 +21,7 @@ from revive.models.loading import LoadedModel
 from revive.probes.edits import score_edits
 from revive.runs.build import Built, build, load_from_spec
 from revive.runs.cache import cache_folder
-from revive.runs.loop import read_edits
+from revive.runs.identity import read_edits
 from revive.runs.schema import RunSpec
 from revive.runs.spec import parse_spec, read_model_config, resolve
 

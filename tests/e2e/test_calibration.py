@@ -12,7 +12,7 @@ from revive.errors import NumericalError
 from revive.probes.edits import score_edits
 from revive.runs.build import build, load_from_spec
 from revive.runs.calibrate import TIE, calibrate_strength, choose
-from revive.runs.loop import read_edits
+from revive.runs.identity import read_edits
 from revive.runs.scan import scan_strength
 from revive.runs.spec import load_spec, read_model_config, resolve
 from revive.runs.trials import Trial

@@ -16,7 +16,7 @@ from revive.runs.calibrate_energy import (
     calibrate_energy,
     choose_energy,
 )
-from revive.runs.loop import read_edits
+from revive.runs.identity import read_edits
 from revive.runs.scan import scan_energy
 from revive.runs.spec import load_spec, read_model_config, resolve
 from revive.runs.trials import Trial

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tiny import byte_tokenizer, tiny_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from revive.runs.loop import peak_memory
+from revive.runs.environment import peak_memory
 
 SIZE = 300e6
 
@@ -19,7 +19,7 @@ MEASURE = """
 import json, sys
 from revive.models.ledger import Ledger
 from revive.models.loading import ON_DISK, load_model
-from revive.runs.loop import peak_memory as peak
+from revive.runs.environment import peak_memory as peak
 
 tiny, large = sys.argv[1:]
 load_model(tiny, device="cpu")
@@ -78,7 +78,7 @@ def test_peaks_of_loading(tmp_path):
 def test_a_peak_is_the_process_s_own():
     """A child that uses little, of a parent that has used much, has used little."""
     ballast = torch.ones(75_000_000)
-    code = "from revive.runs.loop import peak_memory; print(peak_memory())"
+    code = "from revive.runs.environment import peak_memory; print(peak_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 600e6
     assert peak_memory() > ballast.nbytes + 300e6

@@ -2,7 +2,9 @@
 
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
@@ -51,3 +53,16 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process, bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Linux's ru_maxrss begins with the peak of whoever started the process.
+        line = next(x for x in status.read_text("ascii").splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource  # Unix only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,35 +1,33 @@
 """The run loop: batches in, journal out; start, resume, finish."""
 
-import resource
-import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from revive import registry
 from revive.data.edits import Edit
 from revive.data.readers import LoadedEdits
 from revive.models.loading import LoadedModel
 from revive.models.placement import entry_device
 from revive.models.precision import products
-from revive.probes.base import Probe, ProbeContext
+from revive.probes.base import Measurement, ProbeContext
 from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
 from revive.runs.build import Built, build, load_for
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
-from revive.runs.environment import environment
+from revive.runs.environment import environment, peak_memory
 from revive.runs.feed import feeding, make_sinks
 from revive.runs.identity import check_edits, check_model, ordered, read_edits
 from revive.runs.journal import Event, Journal
 from revive.runs.measurements import MeasurementCache
 from revive.runs.observe import Observer
+from revive.runs.probing import line_of, make_probe, measured_at
 from revive.runs.replay import restore
-from revive.runs.schema import ProbeSpec, RunSpec, SinkSpec
-from revive.runs.spec import dump_spec, load_spec, probe_settings, with_sinks
+from revive.runs.schema import RunSpec, SinkSpec
+from revive.runs.spec import dump_spec, load_spec, with_sinks
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing, summarise
 
@@ -170,7 +168,7 @@ class _Run:
         events = standing(self.journal.events())
         self.removed = removed(events)
         self.observer.started(self.stream.count(done), len(self.stream))
-        self._measure_if_due(done, _measured_at(done, events))
+        self._measure_if_due(done, measured_at(done, events))
         if self.spec.alarm is not None:
             check_metric(self.spec.alarm, self.journal.events())
             self.watch = AlarmWatch(self.spec.alarm, self.journal.events())
@@ -222,11 +220,7 @@ class _Run:
             edits,
             self.spec.seed,
         )
-        metrics: dict[str, float] = {}
-        sample: int | None = None
-        retention: list[dict[str, float]] = []
-        sites: dict[str, dict[str, Any]] = {}
-        intervals: dict[str, list[float]] = {}
+        found: list[Measurement] = []
         started = time.perf_counter()
         for probe in due:
             self.observer.phase(f"measuring {probe.name}", 0, 0)
@@ -235,28 +229,19 @@ class _Run:
             if step and taken.outcomes is not None:
                 # Before the journal's line, which says that they are there.
                 self.folder.save_outcomes(step, probe.name, taken.outcomes)
-            metrics.update(taken.metrics)
-            intervals.update({k: list(v) for k, v in taken.intervals.items()})
-            sample = taken.sample if taken.sample is not None else sample
-            retention.extend(dict(row) for row in taken.retention)
-            for key, values in taken.sites.items():
-                sites.setdefault(key, {}).update(values)
+            found.append(taken)
         event = self.journal.append(
             "measure",
             step,
             edits=made,
             probes=[probe.name for probe in due],
-            metrics=metrics,
-            sample=sample,
-            retention=retention if step else [],
+            **line_of(found, edited=step > 0),
             seconds=time.perf_counter() - started,
             **({"superseded": superseded} if superseded > 0 else {}),
-            **({"sites": sites} if sites else {}),
-            **({"intervals": intervals} if intervals else {}),
         )
         if self.watch is not None:
             self.watch.take(event)
-        self.observer.measured(made, metrics)
+        self.observer.measured(made, event["metrics"])
 
     def _checkpoint_if_due(self, step: int) -> None:
         last = step == len(self.stream.batches)
@@ -311,35 +296,7 @@ def batch_fields(batch: tuple[Edit, ...], result: BatchResult) -> dict[str, Any]
     }
 
 
-def _measured_at(step: int, events: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Probes that have measured the model as it stands after a step."""
-    measured: set[str] = set()
-    for event in events:
-        if event["event"] == "measure" and event["step"] == step:
-            measured.update(event["probes"])
-        elif "edit" in event:
-            # Without that edit the model is another one.
-            measured.clear()
-    return measured
-
-
 def _summarise(spec: RunSpec, folder: RunFolder, events: Sequence[Event]) -> dict[str, Any]:
     summary = summarise(spec, folder.path.name, events)
     folder.write_summary(summary)
     return summary
-
-
-def peak_memory() -> int:
-    """Peak resident memory of this process, bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Linux's ru_maxrss begins with the peak of whoever started the process.
-        line = next(x for x in status.read_text("ascii").splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def make_probe(spec: ProbeSpec) -> Probe:
-    """The probe a spec names, with its settings."""
-    return registry.load("probes", spec.name)(**probe_settings(spec))

@@ -10,8 +10,8 @@ from revive.linalg.lowrank import LowRank
 from revive.runs.engine import stored_columns, stored_updates
 from revive.runs.identity import check_edits, ordered, read_edits
 from revive.runs.journal import Event, Journal
-from revive.runs.loop import make_probe
 from revive.runs.moved import GENERAL, Moved, SideEffects, Told
+from revive.runs.probing import make_probe
 from revive.runs.rebuild import rebuild
 from revive.runs.replay import BatchContents, standing_updates
 from revive.runs.store import RunFolder
