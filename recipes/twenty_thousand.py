@@ -1,7 +1,9 @@
-"""What came of `twenty-thousand.yaml` and its controls: tables and curves.
+"""What came of `twenty-thousand.yaml`, its controls and its further seeds: tables and curves.
 
     revive sweep recipes/twenty-thousand.yaml --out runs/twenty-thousand
-    python recipes/twenty_thousand.py --runs runs/twenty-thousand
+    revive sweep recipes/twenty-thousand-controls.yaml --out runs/twenty-thousand-controls
+    revive sweep recipes/twenty-thousand-seeds.yaml --out runs/twenty-thousand-seeds
+    python recipes/twenty_thousand.py --runs runs/twenty-thousand*
     python recipes/twenty_thousand.py              # print what is kept
 
 Of every finished run its summary and the seconds of its batches are kept in
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from revive.runs.journal import Journal
@@ -42,8 +45,26 @@ class Kept:
     @property
     def label(self) -> str:
         """Editor and guard."""
-        found = str(self.summary["label"]).removesuffix(" (seed 0)")
-        return found.replace("energy=0.1", ".1")
+        return str(self.summary["label"]).partition(" (seed")[0].replace("energy=0.1", ".1")
+
+    @property
+    def seed(self) -> int:
+        """Of the run and of its stream."""
+        return int(str(self.summary["label"]).partition("(seed ")[2].rstrip(")"))
+
+    @property
+    def editor(self) -> str:
+        """The editor's name, without its strength."""
+        return self.label.partition(",")[0].split()[0]
+
+    @property
+    def guard(self) -> str:
+        """The guard's name."""
+        return self.label.partition(", ")[2].split()[0]
+
+    def late(self, metric: str) -> float:
+        """Mean of a metric's later measurements."""
+        return statistics.fmean(v for at, v in self.curve(metric).items() if at >= LATE)
 
     def curve(self, metric: str) -> dict[int, float]:
         """A metric by edits made; general ability over the unedited model's."""
@@ -64,61 +85,109 @@ def keep(runs: Path, out: Path) -> None:
         (folder / "seconds.json").write_text(json.dumps(seconds) + "\n", encoding="utf-8")
 
 
-def kept(out: Path) -> list[Kept]:
-    """All runs that are kept, by editor and guard."""
-    found = [
-        Kept(
+def kept(out: Path) -> dict[str, list[Kept]]:
+    """All runs that are kept: by editor and guard, one a seed."""
+    found: dict[str, list[Kept]] = {}
+    for path in out.glob("*/summary.json"):
+        run = Kept(
             json.loads(path.read_text(encoding="utf-8")),
             json.loads((path.parent / "seconds.json").read_text(encoding="utf-8")),
         )
-        for path in sorted(out.glob("*/summary.json"))
-    ]
-    return sorted(found, key=lambda run: run.label)
+        found.setdefault(run.label, []).append(run)
+    return {label: sorted(found[label], key=lambda run: run.seed) for label in sorted(found)}
 
 
-def tables(runs: Sequence[Kept]) -> Iterator[str]:
-    """Markdown: what is in place and what is kept, then what it took."""
+def tables(runs: Mapping[str, Sequence[Kept]]) -> Iterator[str]:
+    """Markdown: what is in place and kept, what guards are worth, then what it took."""
     places = " | ".join(
         f"exact at {count:,}" if count == COUNTS[0] else f"{count:,}" for count in COUNTS
     )
     late = "late efficacy | late kept"
     head = f"{places} | {places.replace('exact', 'kept')} | {late} | overlap | norm x"
-    yield f"| editor, guard | {head} |"
-    yield "|---|" + "---|" * (2 * len(COUNTS) + 4)
-    for run in runs:
-        exact, ability = run.curve("efficacy_exact"), run.curve("general")
-        cells = [f"{curve[count]:.2f}" for curve in (exact, ability) for count in COUNTS]
-        final = run.summary["final"]
-        for curve in (run.curve("efficacy"), ability):
-            cells.append(f"{statistics.fmean(v for at, v in curve.items() if at >= LATE):.2f}")
-        cells.append(f"{final['subspace_overlap']:.2f}")
-        yield f"| {run.label} | {' | '.join(cells)} | {final['weight_norm_ratio']:.1f} |"
+    yield f"| editor, guard | seeds | {head} |"
+    yield "|---|" + "---|" * (2 * len(COUNTS) + 5)
+    for label, seeds in runs.items():
+        cells = [
+            _mean([run.curve(metric)[count] for run in seeds])
+            for metric in ("efficacy_exact", "general")
+            for count in COUNTS
+        ]
+        cells += [
+            _spread([run.late(metric) for run in seeds]) for metric in ("efficacy", "general")
+        ]
+        cells.append(_mean([run.summary["final"]["subspace_overlap"] for run in seeds]))
+        cells.append(_mean([run.summary["final"]["weight_norm_ratio"] for run in seeds], 1))
+        yield f"| {label} | {len(seeds)} | {' | '.join(cells)} |"
     yield ""
-    yield "| editor, guard | edits | minutes | of them probes | a batch, s | peak memory, GB |"
+    yield "| editor, guard | kept more at equal efficacy | in each seed |"
+    yield "|---|---|---|"
+    for label, gains in worth(runs).items():
+        each = ", ".join(f"{gain:+.2f}" for gain in gains)
+        yield f"| {label} | {_spread(gains, sign='+')} | {each} |"
+    yield ""
+    yield "| editor, guard | seeds | minutes | of them probes | a batch, s | peak memory, GB |"
     yield "|---|---|---|---|---|---|"
-    for run in runs:
-        took = run.summary["seconds"]
-        cells = [f"{run.summary['edits']:,}", f"{took['total'] / 60:.0f}"]
-        cells += [f"{took['probe'] / 60:.0f}", f"{statistics.median(run.seconds):.1f}"]
-        cells.append(f"{run.summary['peak_memory_bytes'] / 1e9:.2f}")
-        yield f"| {run.label} | {' | '.join(cells)} |"
+    for label, seeds in runs.items():
+        cells = [
+            _mean([run.summary["seconds"]["total"] / 60 for run in seeds], 0),
+            _mean([run.summary["seconds"]["probe"] / 60 for run in seeds], 0),
+            _mean([statistics.median(run.seconds) for run in seeds], 1),
+            _mean([run.summary["peak_memory_bytes"] / 1e9 for run in seeds]),
+        ]
+        yield f"| {label} | {len(seeds)} | {' | '.join(cells)} |"
 
 
-def curves(runs: Sequence[Kept]) -> list[StudyFigure]:
-    """Edits in place, and ability kept, over the stream: colours are editors, styles guards."""
-    editors = sorted({run.label.partition(", ")[0] for run in runs})
+def worth(runs: Mapping[str, Sequence[Kept]]) -> dict[str, list[float]]:
+    """Late ability of guarded runs above that of the same editor alone at equal late efficacy.
+
+    Alone it is known at one strength or more, and at none: the unedited model. Between these it is
+    taken to be linear. Each guarded run is held against runs of its own seed, and left out where
+    its efficacy is not between theirs.
+    """
+    every = [run for seeds in runs.values() for run in seeds]
+    found: dict[str, list[float]] = {}
+    for run in every:
+        if run.guard == "none":
+            continue
+        same = [other for other in every if (other.editor, other.seed) == (run.editor, run.seed)]
+        alone = sorted(
+            [(run.summary["unedited"]["efficacy"], 1.0)]
+            + [(o.late("efficacy"), o.late("general")) for o in same if o.guard == "none"]
+        )
+        efficacy, ability = zip(*alone, strict=True)
+        if efficacy[0] <= run.late("efficacy") <= efficacy[-1]:
+            line = float(np.interp(run.late("efficacy"), efficacy, ability))
+            found.setdefault(run.label, []).append(run.late("general") - line)
+    return found
+
+
+def _mean(values: Sequence[float], digits: int = 2) -> str:
+    return f"{statistics.fmean(values):.{digits}f}"
+
+
+def _spread(values: Sequence[float], sign: str = "") -> str:
+    """Mean, and standard deviation over seeds where there are several."""
+    mean = f"{statistics.fmean(values):{sign}.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
+
+
+def curves(runs: Mapping[str, Sequence[Kept]]) -> list[StudyFigure]:
+    """Edits in place, and ability kept, over the stream: colours are editors, styles guards.
+
+    Means over seeds.
+    """
+    editors = sorted({label.partition(", ")[0] for label in runs})
 
     def figure(name: str, metric: str, title: str, axis: str) -> StudyFigure:
         def draw(axes: Axes) -> None:
-            for run in runs:
-                editor, _, guard = run.label.partition(", ")
-                points = run.curve(metric)
+            for label, seeds in runs.items():
+                points = [run.curve(metric) for run in seeds]
                 axes.plot(
-                    list(points),
-                    list(points.values()),
-                    STYLES.get(guard.split()[0], "--"),
-                    color=f"C{editors.index(editor)}",
-                    label=run.label,
+                    list(points[0]),
+                    [statistics.fmean(curve[at] for curve in points) for at in points[0]],
+                    STYLES.get(seeds[0].guard, "--"),
+                    color=f"C{editors.index(label.partition(', ')[0])}",
+                    label=label,
                 )
             axes.set_xlabel("edits made")
             axes.set_ylabel(axis)
