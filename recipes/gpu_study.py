@@ -34,9 +34,9 @@ from gpu_plan import PLANS
 from gpu_result import collect, device_name, hardware, revision, write
 from gpu_stages import Room, TimeIsUp, stages
 
-from revive.cli.study_progress import study_progress
 from revive.cli.watch import hushed
 from revive.errors import ReviveError, SpecError
+from revive.progress import progress_on_stderr
 from revive.runs.atomic import write_text
 from revive.runs.json_text import to_json
 
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    with hushed(), study_progress(quiet=options.quiet) as show:
+    with hushed(), progress_on_stderr(quiet=options.quiet) as show:
         room = Room(
             plan=PLANS[options.size],
             work=(options.work or Path("runs") / f"gpu-study-{options.size}").resolve(),

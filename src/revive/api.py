@@ -14,11 +14,15 @@ from revive.guards.base import Guard
 from revive.models.loading import DeviceMap, LoadedModel, load_model
 from revive.models.saving import save_model
 from revive.probes.edits import score_edits
+from revive.progress import Told, progress_on_stderr
 from revive.runs.build import Built, build
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult, Engine, stored_updates
 from revive.runs.kept import KeptBatches
 from revive.runs.spec import parse_spec, resolve
+
+# Seconds; what takes less needs no bar.
+_PATIENCE = 3.0
 
 
 class Editor:
@@ -40,6 +44,7 @@ class Editor:
         text: str | Sequence[str] | None = None,
         batch_size: int = 100,
         seed: int = 0,
+        progress: bool = True,
         **options: Any,
     ) -> None:
         """Set up; nothing is computed yet.
@@ -51,6 +56,7 @@ class Editor:
             text: `lab`, or files of ordinary text that key second moments are taken from.
             batch_size: Edits per update.
             seed: Of everything drawn.
+            progress: Tell on stderr how far work is that takes more than a few seconds.
             options: Settings of the editor, e.g. `layers=[4, 5, 6]`, `ridge=15000.0`.
 
         Raises:
@@ -61,6 +67,7 @@ class Editor:
                 f"guard: {guard!r} is neither a guard nor a name; 'none' means no guard."
             )
         self._loaded = loaded
+        self._progress = progress
         self._guard = guard if isinstance(guard, Guard) else None
         data: dict[str, object] = {
             "model": {"name": loaded.name},
@@ -134,17 +141,21 @@ class Editor:
         settled = self._settled(edits)
         results: list[BatchResult] = []
         size = self._spec.edits.batch_size
-        for first in range(0, len(settled), size):
-            batch = tuple(settled[first : first + size])
-            result = self._engine(batch).apply(batch)
-            try:
-                self._kept.append(result.tensors())
-            except BaseException:
-                # A batch that cannot be undone later is undone now.
-                self._replay()
-                raise
-            self._batches.append(batch)
-            results.append(result)
+        with progress_on_stderr(quiet=not self._progress, patience=_PATIENCE) as told:
+            for first in range(0, len(settled), size):
+                batch = tuple(settled[first : first + size])
+                engine = self._engine(batch, told)
+                told("edits", first, len(settled))
+                result = engine.apply(batch)
+                try:
+                    self._kept.append(result.tensors())
+                except BaseException:
+                    # A batch that cannot be undone later is undone now.
+                    self._replay()
+                    raise
+                self._batches.append(batch)
+                results.append(result)
+                told("edits", first + len(batch), len(settled))
         return tuple(results)
 
     def evaluate(self, edits: Sequence[Edit] | None = None) -> dict[str, float]:
@@ -231,10 +242,15 @@ class Editor:
         placed = [Placed(check_edit(e, e.id), e.id) for e in named]
         return settle(placed, limit=None, on_conflict="last").edits
 
-    def _engine(self, batch: Sequence[Edit]) -> Engine:
+    def _engine(self, batch: Sequence[Edit], told: Told) -> Engine:
         if self._built is None:
             self._built = build(
-                self._spec, self._loaded, batch, guard=self._guard, cache=cache_folder()
+                self._spec,
+                self._loaded,
+                batch,
+                guard=self._guard,
+                cache=cache_folder(),
+                notify=told,
             )
         return self._built.engine
 

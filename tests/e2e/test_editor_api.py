@@ -193,3 +193,20 @@ def test_misuse_is_told_what_to_do(editor, edits, tiny_folder, corpus):
     with pytest.raises(revive.SpecError, match="0 to 1"):
         revive.Revive(energy=1.5)
     assert equal_tensors(weights(editor), before)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "patience", "told"), [(True, 0.0, True), (True, 1e9, False), (False, 0.0, False)]
+)
+def test_what_takes_long_is_told_on_stderr(
+    wanted, patience, told, tiny_folder, corpus, edits, capsys, monkeypatch
+):
+    monkeypatch.setattr("revive.api._PATIENCE", patience)
+    editor = make(tiny_folder, corpus, progress=wanted)
+    capsys.readouterr()
+    editor.edit(edits[:4])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("edits: 4/4" in err.splitlines()) == told
+    assert ("moments: " in err) == told
+    assert told or err == ""

@@ -49,12 +49,12 @@ def calibrate(
 
     read = load_spec(spec, set_ or ())
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
-    from revive.cli.study_progress import study_progress
     from revive.cli.watch import hushed
+    from revive.progress import progress_on_stderr
     from revive.runs.scan import scan_energy, scan_strength
 
     silent = quiet or json
-    with hushed() if silent else nullcontext(), study_progress(quiet=silent) as told:
+    with hushed() if silent else nullcontext(), progress_on_stderr(quiet=silent) as told:
         if of is Parameter.ENERGY:
             name, found = "energy", scan_energy(resolved, told)
         else:

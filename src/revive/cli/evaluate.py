@@ -18,8 +18,8 @@ from revive.cli.model_options import (
     model_settings,
 )
 from revive.cli.output import print_json, print_metrics, say
-from revive.cli.study_progress import study_progress
 from revive.errors import SpecError
+from revive.progress import progress_on_stderr
 from revive.tasks.collect import Prepared, collect, collect_all
 from revive.tasks.suites import HARNESS, SUITES, split
 
@@ -133,7 +133,7 @@ def evaluate(
         if plan.measures:
             say(f"measuring {', '.join(plan.measures)} ...", quiet=silent)
         measured = evaluate_model(loaded, plan.measures, edit_list, text or ())
-        with study_progress(quiet=silent or not prepared) as report:
+        with progress_on_stderr(quiet=silent or not prepared) as report:
             scored = score_tasks(loaded.model, loaded.tokenizer, prepared, report=report)
         foreign = [] if harness is None else harness.run(loaded.model, loaded.tokenizer)
     metrics = {**measured.metrics, **flat_metrics(scored)}

@@ -53,12 +53,12 @@ def moments(
         revive moments ./my-model --text corpus.txt
         torchrun --nproc-per-node 8 --no-python revive moments gpt2 --text a.txt
     """
-    from revive.cli.study_progress import study_progress
     from revive.cli.watch import hushed
     from revive.editors.moments import collect_moments
     from revive.editors.torchrun import team
     from revive.models.loading import load_model
     from revive.models.runner import BlockRunner, context_length
+    from revive.progress import progress_on_stderr
     from revive.runs.cache import cache_folder
     from revive.runs.layers import blocks_of
     from revive.runs.schema import MomentsSpec
@@ -70,7 +70,7 @@ def moments(
             _fall_silent()
         with (
             hushed() if quiet or json else nullcontext(),
-            study_progress(quiet=quiet or json) as told,
+            progress_on_stderr(quiet=quiet or json) as told,
         ):
             with processes.together():
                 settings = model_settings(

@@ -101,8 +101,8 @@ def spectrum(
     chosen = _studies(study)
     from contextlib import nullcontext
 
-    from revive.cli.study_progress import study_progress
     from revive.cli.watch import hushed
+    from revive.progress import progress_on_stderr
     from revive.report.study_page import study_page
     from revive.runs.atomic import write_text
 
@@ -115,7 +115,7 @@ def spectrum(
     chapters: dict[str, Chapter] = {}
     subject = None
     keeps(context, out)
-    with hushed() if quiet else nullcontext(), study_progress(quiet=quiet) as told:
+    with hushed() if quiet else nullcontext(), progress_on_stderr(quiet=quiet) as told:
         if {"reconstruct", "perturb"} & set(chosen):
             from revive.studies import characterise
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 from revive.cli.output import say
 from revive.cli.progress import RunProgress
-from revive.cli.study_progress import study_progress
+from revive.progress import progress_on_stderr
 from revive.runs.observe import Observer
 
 
@@ -17,7 +17,7 @@ class ProgressObserver(Observer):
         self._quiet = quiet
         self._progress: RunProgress | None = None
         self._preparing = ExitStack()
-        self._prepared = self._preparing.enter_context(study_progress(quiet=quiet))
+        self._prepared = self._preparing.enter_context(progress_on_stderr(quiet=quiet))
 
     def started(self, done: int, total: int) -> None:
         """Open the display of edits; what was prepared is done with."""

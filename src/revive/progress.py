@@ -1,5 +1,6 @@
-"""Progress of studies: a bar with time left on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar with time left on a terminal, else a plain line now and then."""
 
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -7,15 +8,23 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from revive.cli.output import say
+Told = Callable[[str, int, int], None]
+"""Called with a phase, steps done, and steps in all."""
 
 _PLAIN_EVERY = 10.0
 """Seconds between two plain lines."""
 
 
 @contextmanager
-def study_progress(*, quiet: bool) -> Generator[Callable[[str, int, int], None], None, None]:
-    """A callback that is told a phase, steps done, and steps in all; it prints to stderr."""
+def progress_on_stderr(
+    *, quiet: bool = False, patience: float = 0.0
+) -> Generator[Told, None, None]:
+    """A callback that prints what it is told.
+
+    Args:
+        quiet: Print nothing.
+        patience: Seconds that a phase takes before anything is said of it.
+    """
     console = Console(stderr=True)
     if quiet:
         yield lambda _phase, _done, _total: None
@@ -34,12 +43,23 @@ def study_progress(*, quiet: bool) -> Generator[Callable[[str, int, int], None],
                     tasks[phase] = progress.add_task(phase, total=total)
                 progress.update(tasks[phase], completed=done, total=total)
 
-            yield show
+            yield _patient(show, patience)
     else:
-        yield _plain()
+        yield _patient(_plain(), patience)
 
 
-def _plain() -> Callable[[str, int, int], None]:
+def _patient(tell: Told, seconds: float) -> Told:
+    started: dict[str, float] = {}
+
+    def told(phase: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - started.setdefault(phase, now) >= seconds:
+            tell(phase, done, total)
+
+    return told
+
+
+def _plain() -> Told:
     started: dict[str, tuple[float, int]] = {}
     printed: dict[str, float] = {}
     finished: set[str] = set()
@@ -56,6 +76,6 @@ def _plain() -> Callable[[str, int, int], None]:
         if done > first and done < total:
             seconds = (now - since) / (done - first) * (total - done)
             left = f", {seconds / 60:.1f} min left"
-        say(f"{phase}: {done:,}/{total:,}{left}")
+        sys.stderr.write(f"{phase}: {done:,}/{total:,}{left}\n")
 
     return tell
