@@ -199,8 +199,9 @@ def test_misuse_is_told_what_to_do(editor, edits, tiny_folder, corpus):
     ("wanted", "patience", "told"), [(True, 0.0, True), (True, 1e9, False), (False, 0.0, False)]
 )
 def test_what_takes_long_is_told_on_stderr(
-    wanted, patience, told, tiny_folder, corpus, edits, capsys, monkeypatch
+    wanted, patience, told, tiny_folder, corpus, edits, capsys, monkeypatch, tmp_path
 ):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("revive.api._PATIENCE", patience)
     editor = make(tiny_folder, corpus, progress=wanted)
     capsys.readouterr()
