@@ -15,9 +15,9 @@ from torch import nn
 
 from benchmarks.work import NOTHING, Work, cholesky, eigvalsh, triangular
 from revive.editors.rows import EditRows, Row
+from revive.models.beginnings import beginnings
 from revive.models.family import Family
 from revive.models.site import Site
-from revive.models.walk import beginnings
 
 _FP32, _FP64 = 4, 8
 

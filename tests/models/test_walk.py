@@ -7,10 +7,11 @@ import pytest
 import torch
 from tiny import BUILDERS, MIXTURES, tiny_model
 
+from revive.models.beginnings import beginnings
 from revive.models.family import family_of
 from revive.models.prefix import PrefixCache
 from revive.models.runner import BlockRunner, positions_of
-from revive.models.walk import Walk, beginnings
+from revive.models.walk import Walk
 
 ALL = sorted(BUILDERS | MIXTURES)
 WINDOWED = ["mistral", "gemma2", "gemma3", "olmo3"]
