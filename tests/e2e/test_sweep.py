@@ -1,14 +1,18 @@
 """A grid of runs: made, kept, resumed, told of."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import yaml
 from e2e_runs import revive, short_editor, write_edits
 
 from revive.errors import SpecError
+from revive.runs.store import RunFolder
 from revive.runs.sweep import cells, load_sweep, short
 
 METRICS = ["efficacy", "weight_norm_ratio", "edit_seconds"]
@@ -16,8 +20,8 @@ METRICS = ["efficacy", "weight_norm_ratio", "edit_seconds"]
 
 @pytest.fixture
 def write_sweep(tmp_path, tiny_folder, corpus):
-    def write(grid, seeds=(0, 1), **more):
-        edits = write_edits(tmp_path / "edits.jsonl", 4)
+    def write(grid, seeds=(0, 1), count=4, **more):
+        edits = write_edits(tmp_path / "edits.jsonl", count)
         base = {
             "model": {"name": str(tiny_folder), "device": "cpu"},
             "edits": {"path": str(edits), "batch_size": 2, "order": "random"},
@@ -127,3 +131,32 @@ def test_parts_are_set_before_what_is_inside_them(write_sweep):
         "0.5",
         "True",
     ]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_no_run_outlives_its_sweep(write_sweep, tmp_path, how):
+    path, out = write_sweep({"guard": ["none", "revive"]}, [0], count=400), tmp_path / "out"
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "revive.cli.main", "sweep", path, "--out", out, "--quiet"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    own = psutil.Process(sweep.pid)
+    until(lambda: any(out.glob("*/journal.jsonl")))
+    runs = own.children()
+    assert runs  # the control: there was something to outlive it
+    sweep.send_signal(how)
+    sweep.wait(30)
+    _, alive = psutil.wait_procs(runs, timeout=30)
+    assert alive == []
+    assert not list(out.glob("*/summary.json"))  # none of them had come to its own end
+    for journal in out.glob("*/journal.jsonl"):
+        with RunFolder.open(journal.parent).lock():
+            pass  # nothing is held against whoever goes on
+
+
+def until(condition, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)

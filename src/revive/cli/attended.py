@@ -2,8 +2,8 @@
 
     python -m revive.cli.attended PARENT COMMAND...
 
-A worker of a cluster that is killed takes nobody with it; a run that went on without it would hold
-its folder against the one that is to continue it.
+A sweep or a worker of a cluster that is killed takes nobody with it; a run that went on without it
+would hold its folder against the one that is to continue it.
 """
 
 import ctypes

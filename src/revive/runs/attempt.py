@@ -80,7 +80,10 @@ class Here:
 
 
 class Process:
-    """`revive run`, or `revive resume` where there is something to continue."""
+    """`revive run`, or `revive resume` where there is something to continue.
+
+    It ends with the thread that started it, however that one ends.
+    """
 
     begun = True
 
@@ -92,7 +95,6 @@ class Process:
         *,
         threads: int,
         start_session: bool = False,
-        attended: bool = False,
         folder: str | None = None,
         more: Mapping[str, str] | None = None,
     ) -> None:
@@ -104,7 +106,6 @@ class Process:
             base: Folder of the runs.
             threads: CPU threads.
             start_session: Whether signals of this terminal pass it by.
-            attended: Whether it ends with this process, however this one ends.
             folder: Its working folder; default this process's.
             more: Further environment.
         """
@@ -117,13 +118,15 @@ class Process:
             path = base / f"{name}.yaml"
             path.write_text(spec, encoding="utf-8")
             command = ["run", str(path), "--out", str(place)]
-        module = ["revive.cli.attended", str(os.getpid())] if attended else ["revive.cli.main"]
         # The math libraries size their pools at import: too many of them fight for the cores.
         count = str(threads)
         environment = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *module, *command, "--quiet"],
+                [
+                    *(sys.executable, "-m", "revive.cli.attended", str(os.getpid())),
+                    *(*command, "--quiet"),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

@@ -123,7 +123,6 @@ class Trial:
             order.spec,
             self._base,
             threads=order.threads,
-            attended=True,
             folder=order.folder if Path(order.folder).is_dir() else str(self._base),
             more=hidden,
         )
