@@ -9,8 +9,9 @@ from tiny import byte_tokenizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from revive.data.edits import Edit
+from revive.editors.division import divided
 from revive.editors.rows import encode_edit
-from revive.editors.targets import chunks, solve_targets
+from revive.editors.targets import _size, solve_targets
 
 
 class Waits(TorchDispatchMode):
@@ -61,6 +62,10 @@ def test_looking_seldom_changes_no_result(stop):
     torch.testing.assert_close(seldom.loss, often.loss, rtol=1e-9, atol=1e-12)
     assert seldom.evaluations.tolist() == often.evaluations.tolist()
     assert len(often.evaluations.unique()) > 1, "some stop earlier than others"
+
+
+def chunks(rows, **how):
+    return divided([_size(row) for row in rows], **how)
 
 
 def padded(rows, division):

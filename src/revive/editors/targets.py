@@ -21,12 +21,12 @@ values are computed once, and of what several rows begin with one time for all o
 edits do not see each other; an edit whose loss falls below `stop_loss` is frozen and leaves.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from revive.editors.division import Size, divided
 from revive.editors.rows import EditRows
 from revive.editors.target_problem import TargetProblem
 from revive.editors.target_settings import Targets, TargetSettings
@@ -36,9 +36,6 @@ from revive.models.precision import products
 from revive.models.runner import BlockRunner
 
 __all__ = ["TargetSettings", "Targets", "solve_targets"]
-
-# Padded tokens that a step of one more chunk costs: small products are slow, and calls take time.
-_STEP = 256
 
 
 def solve_targets(
@@ -63,7 +60,7 @@ def solve_targets(
     """
     solved: list[tuple[list[int], Targets]] = []
     with frozen(runner.model), products(runner.precision):
-        for chunk in chunks(rows, settings.tokens_per_chunk):
+        for chunk in divided([_size(row) for row in rows], settings.tokens_per_chunk):
             lengths = None if measured_by is None else measured_by[torch.tensor(chunk)]
             problem = TargetProblem(runner, [rows[i] for i in chunk], settings, avoid, lengths)
             solved.append((chunk, problem.solve()))
@@ -77,42 +74,6 @@ def solve_targets(
     return Targets(*(gather(n) for n in ("z", "z0", "loss", "first_loss", "evaluations", "failed")))
 
 
-def chunks(rows: Sequence[EditRows], limit: int, step: int = _STEP) -> list[list[int]]:
-    """Indices of edits to be solved together, those of like length side by side.
-
-    Every step pads the suffixes of a chunk to the longest. Few chunks pad much, many run small
-    products; this is the division, in order of length, whose steps cost least.
-
-    Args:
-        rows: One entry per edit.
-        limit: Most row tokens of a chunk, unless a single edit has more.
-        step: What a step of one more chunk costs, in padded tokens.
-    """
-    order = sorted(range(len(rows)), key=lambda i: (_suffix(rows[i]), _tokens(rows[i]), i))
-    # Of the first so many: the least cost, and where the last chunk begins.
-    best: list[tuple[float, int]] = [(0.0, 0)]
-    for stop in range(1, len(order) + 1):
-        longest = _suffix(rows[order[stop - 1]])
-        found, tokens, count = (math.inf, 0), 0, 0
-        for start in range(stop - 1, -1, -1):
-            tokens += _tokens(rows[order[start]])
-            count += len(rows[order[start]].rewrite)
-            if tokens > limit and start < stop - 1:
-                break
-            found = min(found, (best[start][0] + count * longest + step, start))
-        best.append(found)
-    found_chunks: list[list[int]] = []
-    stop = len(order)
-    while stop:
-        start = best[stop][1]
-        found_chunks.append(order[start:stop])
-        stop = start
-    return found_chunks[::-1]
-
-
-def _suffix(rows: EditRows) -> int:
-    return max(len(r.input_ids) - r.lookup for r in rows.rewrite)
-
-
-def _tokens(rows: EditRows) -> int:
-    return sum(len(r.input_ids) for r in rows.rewrite)
+def _size(rows: EditRows) -> Size:
+    longest = max(len(r.input_ids) - r.lookup for r in rows.rewrite)
+    return Size(longest, len(rows.rewrite), sum(len(r.input_ids) for r in rows.rewrite))

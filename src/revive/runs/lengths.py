@@ -13,18 +13,18 @@ _CHARACTERS = 4.0  # of a token, where there is no tokenizer to ask: English in 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Tokens, in the longest of a sample of edits unless said otherwise.
+    """Tokens, on average over a sample of edits unless said otherwise.
 
     Attributes:
-        row: Of a prompt with its target, on average.
-        suffix: From the subject's end to the end of the target.
-        target: Of a target, on average.
+        row: Of a prompt with its target.
+        suffixes: From the subject's end to the end of the target, of every edit in the sample.
+        target: Of a target.
         questions: Prompts that the `edits` probe scores, per edit.
         characters: Of a token.
     """
 
     row: float = 20.0
-    suffix: int = 12
+    suffixes: tuple[int, ...] = (12,)
     target: float = 2.0
     questions: float = 4.0
     characters: float = _CHARACTERS
@@ -42,7 +42,7 @@ def measure_lengths(edits: Sequence[Edit], tokenizer: Path | None) -> Lengths:
     asked = [1 + len(e.paraphrases) + len(e.neighborhood) for e in sample]
     return Lengths(
         row=sum(rows) / len(rows),
-        suffix=1 + max(count(text) for text in ends),
+        suffixes=tuple(1 + count(text) for text in ends),
         target=sum(count(f" {e.target_new}") for e in sample) / len(sample),
         questions=sum(asked) / len(asked),
         characters=sum(map(len, whole)) / max(1, sum(rows)),

@@ -21,7 +21,8 @@ loading     the checkpoint, where it is stored in another dtype: its pages are m
 text        the pass over text, N = 1,024 tokens on a CPU, 4,096 elsewhere, or all there are:
             f N ((L + 2) b + 12), that is L recorded inputs and the MLP's own, then one of them
             picked out and widened to fp64.
-targets     a chunk of edits, S = tokens from the subject on, R = tokens of whole rows:
+targets     the largest chunk of edits (`editors.division`), S = tokens from the subject on,
+            padded, R = tokens of whole rows:
               2 k b R * blocks            keys and values before the subject
               + S * (a f b + 8 d + q b + 2 q b R / S + h t (4 + b if b < 4)) * blocks above
                                           what autograd keeps of a block: the activation's inputs
@@ -42,6 +43,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from revive.editors.division import Size, divided
 from revive.editors.options import EditorOptions, TargetOptions
 from revive.presets.facts import ModelFacts
 from revive.runs.lengths import Lengths
@@ -123,7 +125,7 @@ def memory(spec: RunSpec, facts: ModelFacts, edits: int, lengths: Lengths) -> Me
     }
     working = {
         "text": _text(spec, facts, sites, lengths) if text else 0,
-        "targets": _targets(spec, options, facts, lengths),
+        "targets": _targets(spec, options, facts, edits, lengths),
         "fit": 16 * d * f + 24 * min(d, f) ** 2,
         "fold": 24 * f * f if text else 0,
         "probes": _probes(spec, facts, edits, lengths),
@@ -173,22 +175,35 @@ def _text(spec: RunSpec, facts: ModelFacts, sites: int, lengths: Lengths) -> flo
     return facts.inner * tokens * ((sites + 2) * _BYTES[spec.model.dtype] + 12)
 
 
-def _targets(spec: RunSpec, options: EditorOptions, facts: ModelFacts, lengths: Lengths) -> float:
-    size, f = _BYTES[spec.model.dtype], facts.inner
+def _targets(
+    spec: RunSpec, options: EditorOptions, facts: ModelFacts, edits: int, lengths: Lengths
+) -> float:
+    """The largest chunk of a batch whose edits are as long as those of the sample."""
     contexts = options.contexts if isinstance(options, TargetOptions) else 0
     length = options.context_length + 2 if isinstance(options, TargetOptions) else 0
-    row = lengths.row + length * contexts / (contexts + 1)
-    per_edit = (contexts + 1) * row
-    count = min(spec.edits.batch_size, max(1, int(_CHUNK / per_edit)))
-    whole = count * (per_edit + _ESSENCE)
-    tokens = count * ((contexts + 1) * lengths.suffix + _ESSENCE)
+    rows, row = contexts + 1, lengths.row + length * contexts / (contexts + 1)
+    sample, batch = sorted(lengths.suffixes), max(1, min(spec.edits.batch_size, edits))
+    sizes = [
+        Size(sample[int((i + 0.5) * len(sample) / batch)], rows, rows * row) for i in range(batch)
+    ]
     above = facts.blocks - (options.layers or [0])[-1] - 1
-    kept = _activations(facts) * f * size + 8 * facts.hidden
-    kept += facts.queries * size * (1 + 2 * whole / tokens)
-    kept += facts.heads * row * (4 if size >= 4 else 4 + size)
-    reads = count * ((contexts + 1) * lengths.target + 1)
-    logits = 16 * facts.vocabulary * reads
-    return 2 * facts.keys * size * whole * facts.blocks + tokens * kept * above + logits
+    found: list[float] = []
+    for chunk in divided(sizes, _CHUNK):
+        count, suffix = len(chunk), max(sizes[i].suffix for i in chunk)
+        whole = count * (rows * row + _ESSENCE)
+        tokens = count * (rows * suffix + _ESSENCE)
+        reads = count * (rows * lengths.target + 1)
+        kept = _kept(facts, _BYTES[spec.model.dtype], row, whole / tokens)
+        prefixes = 2 * facts.keys * _BYTES[spec.model.dtype] * whole * facts.blocks
+        found.append(prefixes + tokens * kept * above + 16 * facts.vocabulary * reads)
+    return max(found)
+
+
+def _kept(facts: ModelFacts, size: int, row: float, whole: float) -> float:
+    """What autograd keeps of a token in a block; `whole`: tokens of whole rows per token."""
+    kept = _activations(facts) * facts.inner * size + 8 * facts.hidden
+    kept += facts.queries * size * (1 + 2 * whole)
+    return kept + facts.heads * row * (4 if size >= 4 else 4 + size)
 
 
 def _activations(facts: ModelFacts) -> int:

@@ -1,0 +1,56 @@
+"""How a batch is divided for target solving. No torch: the estimate of memory asks it too."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Padded tokens that a step of one more chunk costs: small products are slow, and calls take time.
+STEP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What solving an edit takes.
+
+    Attributes:
+        suffix: Tokens of its longest row from the subject's last on: these run at every step.
+        rows: How many rows it has.
+        tokens: Of its whole rows.
+    """
+
+    suffix: int
+    rows: int
+    tokens: float
+
+
+def divided(sizes: Sequence[Size], limit: int, step: int = STEP) -> list[list[int]]:
+    """Indices of edits to be solved together, those of like length side by side.
+
+    Every step pads the suffixes of a chunk to the longest. Few chunks pad much, many run small
+    products; this is the division, in order of length, whose steps cost least.
+
+    Args:
+        sizes: One per edit.
+        limit: Most row tokens of a chunk, unless a single edit has more.
+        step: What a step of one more chunk costs, in padded tokens.
+    """
+    order = sorted(range(len(sizes)), key=lambda i: (sizes[i].suffix, sizes[i].tokens, i))
+    # Of the first so many: the least cost, and where the last chunk begins.
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for stop in range(1, len(order) + 1):
+        longest = sizes[order[stop - 1]].suffix
+        found, tokens, count = (math.inf, 0), 0.0, 0
+        for start in range(stop - 1, -1, -1):
+            tokens += sizes[order[start]].tokens
+            count += sizes[order[start]].rows
+            if tokens > limit and start < stop - 1:
+                break
+            found = min(found, (best[start][0] + count * longest + step, start))
+        best.append(found)
+    chunks: list[list[int]] = []
+    stop = len(order)
+    while stop:
+        start = best[stop][1]
+        chunks.append(order[start:stop])
+        stop = start
+    return chunks[::-1]
