@@ -13,7 +13,7 @@ from revive.runs.journal import Journal
 from revive.runs.spec import load_spec
 from revive.runs.summary import summarise
 
-Grid = Mapping[str, Mapping[str, Sequence[int]]]
+Grid = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def print_tables(
             print(f"{line}: {count / directions:.2f} per {unit}" if heading else line)
 
 
-Points = Mapping[tuple[str, str, int], Mapping[int, Point]]
-"""By editor, guard and lambda, the point of every seed."""
+Points = Mapping[tuple[str, str, float], Mapping[int, Point]]
+"""By editor, guard and strength, the point of every seed."""
 
 
-def arm_name(editor: str, guard: str, ridge: int, seed: int) -> str:
+def arm_name(editor: str, guard: str, ridge: float, seed: int) -> str:
     """Folder of a run."""
     return f"{editor}_{guard.replace(' ', '')}_{ridge}_s{seed}"
 
@@ -90,26 +90,29 @@ def table_lines(points: Points, grid: Grid, count: int) -> Iterator[str]:
     yield from _frontier_lines(points, grid)
 
 
+def point_of(summary: Mapping[str, Any], count: int) -> Point | None:
+    """A run after so many edits; None where it did not come so far, or did not measure there."""
+    row = next((r for r in summary.get("curve", ()) if r["edits"] == count), None)
+    if row is None or "efficacy_exact" not in row or "general" not in row:
+        return None
+    base = summary["unedited"]
+    return Point(
+        exact=row["efficacy_exact"],
+        score=row["score"],
+        recall=_over(row["fact_recall"], base["fact_recall"]),
+        kept=_over(row["general"], base["general"]),
+        perplexity=_over(_number(row["perplexity"]), base["perplexity"]),
+        growth=row["weight_norm_ratio"],
+    )
+
+
 def _points(
-    out: Path, editor: str, guard: str, ridge: int, seeds: Sequence[int], count: int
+    out: Path, editor: str, guard: str, ridge: float, seeds: Sequence[int], count: int
 ) -> dict[int, Point]:
     """By seed; of runs that have come so far."""
-    found: dict[int, Point] = {}
-    for seed in seeds:
-        summary = _summary(out / arm_name(editor, guard, ridge, seed))
-        row = next((r for r in summary.get("curve", ()) if r["edits"] == count), None)
-        if row is None or "efficacy_exact" not in row or "general" not in row:
-            continue
-        base = summary["unedited"]
-        found[seed] = Point(
-            exact=row["efficacy_exact"],
-            score=row["score"],
-            recall=_over(row["fact_recall"], base["fact_recall"]),
-            kept=_over(row["general"], base["general"]),
-            perplexity=_over(_number(row["perplexity"]), base["perplexity"]),
-            growth=row["weight_norm_ratio"],
-        )
-    return found
+    summaries = {seed: _summary(out / arm_name(editor, guard, ridge, seed)) for seed in seeds}
+    points = {seed: point_of(summary, count) for seed, summary in summaries.items()}
+    return {seed: point for seed, point in points.items() if point is not None}
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -154,7 +157,7 @@ def _point_lines(points: Points) -> Iterator[str]:
 def _frontier_lines(points: Points, grid: Grid) -> Iterator[str]:
     yield (
         "`best balance`: the highest harmonic mean of exact success and ability kept, over the"
-        "\neditor's strength (lambda; L2 of AlphaEdit)."
+        "\neditor's strength (lambda; L2 of AlphaEdit; learning rate of fine-tuning)."
         "\n`gain`: ability kept, minus what the unguarded editor keeps at the same exact success"
         "\nor more (linear between strengths), mean over the strengths at which the guard does not"
         "\ndominate itself: on both sides, what a user would choose from. A success that the"

@@ -26,6 +26,7 @@ from revive.runs.journal import Journal
 from revive.studies.figures import StudyFigure, write_figures
 
 STYLES = {"none": "-", "random-subspace": ":", "norm-matched": "-."}
+MARKS = {"none": "o", "revive": "s", "random-subspace": "x", "norm-matched": "+"}
 LATE = 8_000  # edits; means are over the measurements from here on
 COUNTS = (2_000, 6_000, 10_000, 20_000)
 
@@ -141,8 +142,8 @@ def worth(runs: Mapping[str, Sequence[Kept]]) -> dict[str, list[float]]:
     """Late ability of guarded runs above that of the same editor alone at equal late efficacy.
 
     Alone it is known at one strength or more, and at none: the unedited model. Between these it is
-    taken to be linear. Each guarded run is held against runs of its own seed, and left out where
-    its efficacy is not between theirs.
+    taken to be linear; a guarded run of more efficacy than any of them is held against the
+    strongest, which understates it. All against runs of their own seed.
     """
     every = [run for seeds in runs.values() for run in seeds]
     found: dict[str, list[float]] = {}
@@ -155,9 +156,8 @@ def worth(runs: Mapping[str, Sequence[Kept]]) -> dict[str, list[float]]:
             + [(o.late("efficacy"), o.late("general")) for o in same if o.guard == "none"]
         )
         efficacy, ability = zip(*alone, strict=True)
-        if efficacy[0] <= run.late("efficacy") <= efficacy[-1]:
-            line = float(np.interp(run.late("efficacy"), efficacy, ability))
-            found.setdefault(run.label, []).append(run.late("general") - line)
+        line = float(np.interp(run.late("efficacy"), efficacy, ability))
+        found.setdefault(run.label, []).append(run.late("general") - line)
     return found
 
 
@@ -203,9 +203,48 @@ def curves(runs: Mapping[str, Sequence[Kept]]) -> list[StudyFigure]:
         return StudyFigure(name, title, f"{title}, by editor and guard", draw)
 
     return [
+        _trade_off(runs),
         figure("in-place", "efficacy_exact", "Edits in place", "share answered exactly"),
         figure("ability", "general", "General ability", "share of the unedited model's"),
     ]
+
+
+def _trade_off(runs: Mapping[str, Sequence[Kept]]) -> StudyFigure:
+    """Where arms are from 8,000 edits on; lines join an editor's strengths, without a guard."""
+    every = [run for seeds in runs.values() for run in seeds]
+    editors = sorted({run.editor for run in every})
+
+    def draw(axes: Axes) -> None:
+        for number, editor in enumerate(editors):
+            own = [run for run in every if run.editor == editor]
+            for seed in sorted({run.seed for run in own}):
+                alone = [_place(r) for r in own if r.guard == "none" and r.seed == seed]
+                x, y = zip((0.0, 1.0), *sorted(alone), strict=True)
+                axes.plot(x, y, color=f"C{number}", linewidth=0.8, label="_")
+            for guard in MARKS:
+                places = [_place(run) for run in own if run.guard == guard]
+                if places:
+                    label = f"{editor}, {guard}"
+                    x, y = zip(*places, strict=True)
+                    axes.plot(x, y, MARKS[guard], color=f"C{number}", label=label)
+        axes.set_xlabel("late efficacy")
+        axes.set_ylabel("late general ability kept")
+        axes.set_xlim(left=0)
+        axes.set_ylim(0, 1.03)
+        axes.legend(
+            frameon=False,
+            fontsize="x-small",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.17),
+            ncols=2,
+        )
+
+    title = "Edits in place and ability kept, late in the stream"
+    return StudyFigure("trade-off", title, f"{title}, by editor and guard", draw)
+
+
+def _place(run: Kept) -> tuple[float, float]:
+    return run.late("efficacy"), run.late("general")
 
 
 def main() -> None:
