@@ -87,7 +87,7 @@ def table_lines(points: Points, grid: Grid, count: int) -> Iterator[str]:
     yield ""
     yield f"#### The frontiers at {count} edits"
     yield ""
-    yield from _frontier_lines(points, grid)
+    yield from frontier_lines(points, grid)
 
 
 def point_of(summary: Mapping[str, Any], count: int) -> Point | None:
@@ -154,7 +154,8 @@ def _point_lines(points: Points) -> Iterator[str]:
         yield f"| {editor} | {guard} | {ridge} | {' | '.join(cells)} |"
 
 
-def _frontier_lines(points: Points, grid: Grid) -> Iterator[str]:
+def frontier_lines(points: Points, grid: Grid) -> Iterator[str]:
+    """What guards do to the frontiers, as Markdown."""
     yield (
         "`best balance`: the highest harmonic mean of exact success and ability kept, over the"
         "\neditor's strength (lambda; L2 of AlphaEdit; learning rate of fine-tuning)."

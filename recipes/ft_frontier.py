@@ -11,9 +11,10 @@ import argparse
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
-from frontier_tables import Point, point_of, table_lines
+from frontier_tables import Point, frontier_lines, point_of, table_lines
 
 COUNT = 128  # edits of a run
 LABEL = re.compile(r"(?P<editor>ft) lr=(?P<lr>[^,]+), (?P<guard>[^ ]+).* \(seed (?P<seed>\d+)\)")
@@ -52,7 +53,14 @@ def main() -> None:
         parser.error(f"no finished run in {options.out}; call revive sweep, then give --runs")
     guards = sorted({guard for _, guard, _ in found}, key=lambda guard: (guard != "none", guard))
     strengths = sorted({lr for _, _, lr in found})
-    print("\n".join(table_lines(found, {"ft": dict.fromkeys(guards, strengths)}, COUNT)))
+    grid = {"ft": dict.fromkeys(guards, strengths)}
+    print("\n".join(table_lines(found, grid, COUNT)))
+    print("\n#### The same, by the score: paraphrases and neighbours too\n")
+    scored = {
+        arm: {seed: replace(point, exact=point.score) for seed, point in seeds.items()}
+        for arm, seeds in found.items()
+    }
+    print("\n".join(line for line in frontier_lines(scored, grid) if line.startswith("|")))
 
 
 if __name__ == "__main__":
