@@ -192,13 +192,7 @@ def curves(runs: Mapping[str, Sequence[Kept]]) -> list[StudyFigure]:
             axes.set_xlabel("edits made")
             axes.set_ylabel(axis)
             axes.set_ylim(bottom=0)
-            axes.legend(
-                frameon=False,
-                fontsize="x-small",
-                loc="upper center",
-                bbox_to_anchor=(0.5, -0.17),
-                ncols=2,
-            )
+            _legend(axes)
 
         return StudyFigure(name, title, f"{title}, by editor and guard", draw)
 
@@ -207,6 +201,12 @@ def curves(runs: Mapping[str, Sequence[Kept]]) -> list[StudyFigure]:
         figure("in-place", "efficacy_exact", "Edits in place", "share answered exactly"),
         figure("ability", "general", "General ability", "share of the unedited model's"),
     ]
+
+
+def _legend(axes: Axes) -> None:
+    """Below the picture: there are more arms than room in it."""
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+    axes.legend(frameon=False, fontsize="x-small", ncols=2, **below)
 
 
 def _trade_off(runs: Mapping[str, Sequence[Kept]]) -> StudyFigure:
@@ -231,13 +231,7 @@ def _trade_off(runs: Mapping[str, Sequence[Kept]]) -> StudyFigure:
         axes.set_ylabel("late general ability kept")
         axes.set_xlim(left=0)
         axes.set_ylim(0, 1.03)
-        axes.legend(
-            frameon=False,
-            fontsize="x-small",
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.17),
-            ncols=2,
-        )
+        _legend(axes)
 
     title = "Edits in place and ability kept, late in the stream"
     return StudyFigure("trade-off", title, f"{title}, by editor and guard", draw)

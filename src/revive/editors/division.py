@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+CHUNK = 8192
+"""Row tokens that are solved together at most, unless told otherwise."""
+
 # Padded tokens that a step of one more chunk costs: small products are slow, and calls take time.
 STEP = 256
 

@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from revive.editors.division import CHUNK
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSettings:
@@ -33,7 +35,7 @@ class TargetSettings:
     clamp: float
     stop_loss: float = 0.05
     stop: Literal["loss", "first-rank"] = "loss"
-    tokens_per_chunk: int = 8192
+    tokens_per_chunk: int = CHUNK
     look_every: int | None = None
 
 

@@ -43,7 +43,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from revive.editors.division import Size, divided
+from revive.editors.division import CHUNK, Size, divided
 from revive.editors.options import EditorOptions, TargetOptions
 from revive.presets.facts import ModelFacts
 from revive.runs.lengths import Lengths
@@ -57,7 +57,6 @@ _BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 _QUANTIZED = {"8bit": 1.0, "4bit": 0.5 + 1 / 64}
 _PASS = 4096  # tokens of a scored batch, and of a forward over text,
 _CPU_PASS = 1024  # but on a CPU
-_CHUNK = 8192  # tokens of rows whose targets are solved together
 _CUDA_CONTEXT = 500 * 2**20
 _ESSENCE = 8  # tokens of "{subject} is a" from the subject on
 _SHARED = 6  # positions that scored prompts of one batch differ by
@@ -188,7 +187,7 @@ def _targets(
     ]
     above = facts.blocks - (options.layers or [0])[-1] - 1
     found: list[float] = []
-    for chunk in divided(sizes, _CHUNK):
+    for chunk in divided(sizes, CHUNK):
         count, suffix = len(chunk), max(sizes[i].suffix for i in chunk)
         whole = count * (rows * row + _ESSENCE)
         tokens = count * (rows * suffix + _ESSENCE)
