@@ -76,10 +76,14 @@ class Cost:
 
 
 def targets(cost: Cost, rows: Sequence[EditRows], layer: int, evaluations: int) -> Work:
-    """Every row once through the model; then the suffixes and the head, there and back."""
+    """Every row once to the layer, and what is before its lookup once to the end.
+
+    Then, at every step, the suffixes and the head, there and back.
+    """
     every = [row for edit in rows for row in (*edit.rewrite, edit.essence)]
-    total = _once(cost, [r.input_ids for r in every], [r.lookup for r in every], cost.depth)
-    above = cost.depth - layer - 1
+    limits, above = [r.lookup for r in every], cost.depth - layer - 1
+    total = _once(cost, [r.input_ids for r in every], limits, layer + 1)
+    total = total + _once(cost, [r.input_ids[: r.lookup] for r in every], limits, above)
     for row in every:
         length, reads = len(row.input_ids), max(len(row.labels), 1)
         suffix = length - row.lookup

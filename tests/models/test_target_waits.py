@@ -104,4 +104,4 @@ def test_chunks_hold_edits_of_one_length_once_they_are_large_enough():
     tokens = [sum(len(r.input_ids) for r in e.rewrite) for e in rows]
     limited = chunks(rows, limit=60, step=8)
     assert all(sum(tokens[i] for i in chunk) <= 60 for chunk in limited)
-    assert len(EDITS) == len(chunks(encoded(bos=False), limit=1))
+    assert len(EDITS) == len(chunks(encoded(bos=False), limit=1, step=8))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 CHUNK = 8192
 """Row tokens that are solved together at most, unless told otherwise."""
 
-# Padded tokens that a step of one more chunk costs: small products are slow, and calls take time.
-STEP = 256
+# What a step of one more chunk costs, in padded tokens: small products are slow, and calls take
+# time. On two cores 64 and 128 were the fastest of 16 to 256, for GPT-2 and the lab model. For
+# accelerators, where calls weigh more, it is a guess.
+_CPU_STEP, _STEP = 64, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,12 @@ class Size:
     tokens: float
 
 
-def divided(sizes: Sequence[Size], limit: int, step: int = STEP) -> list[list[int]]:
+def step_on(device: str) -> int:
+    """What a step of one more chunk costs on a kind of device (`cpu`, `cuda`), in padded tokens."""
+    return _CPU_STEP if device == "cpu" else _STEP
+
+
+def divided(sizes: Sequence[Size], limit: int, step: int) -> list[list[int]]:
     """Indices of edits to be solved together, those of like length side by side.
 
     Every step pads the suffixes of a chunk to the longest. Few chunks pad much, many run small

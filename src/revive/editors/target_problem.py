@@ -227,7 +227,9 @@ class TargetProblem:
         with outputs_of(runner, sites if self._entry else ()) as outputs:
             walk = walk.to(layer + 1)
         lookup = torch.tensor([r.lookup for r in rows], device=walk.first.device)
-        prefix = PrefixCache.before(walk.capture(runner.depth), lookup, windowed=runner.windowed)
+        # Above block l* nothing from the lookup on is constant.
+        below = walk.before(lookup).capture(runner.depth)
+        prefix = PrefixCache.before(below, lookup, windowed=runner.windowed)
         device = walk.hidden.device
         lookup, begin = lookup.to(device), walk.first.to(device)
         every = torch.arange(len(rows), device=device)

@@ -26,12 +26,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from revive.editors.division import Size, divided
+from revive.editors.division import Size, divided, step_on
 from revive.editors.rows import EditRows
 from revive.editors.target_problem import TargetProblem
 from revive.editors.target_settings import Targets, TargetSettings
 from revive.linalg.basis import SpectralBasis
 from revive.models.frozen import frozen
+from revive.models.placement import entry_device
 from revive.models.precision import products
 from revive.models.runner import BlockRunner
 
@@ -59,8 +60,9 @@ def solve_targets(
         Targets in the order of `rows`.
     """
     solved: list[tuple[list[int], Targets]] = []
+    step = step_on(entry_device(runner.model).type)
     with frozen(runner.model), products(runner.precision):
-        for chunk in divided([_size(row) for row in rows], settings.tokens_per_chunk):
+        for chunk in divided([_size(row) for row in rows], settings.tokens_per_chunk, step):
             lengths = None if measured_by is None else measured_by[torch.tensor(chunk)]
             problem = TargetProblem(runner, [rows[i] for i in chunk], settings, avoid, lengths)
             solved.append((chunk, problem.solve()))

@@ -109,6 +109,16 @@ class Walk:
             of=self.of[:rows],
         )
 
+    def before(self, limits: Tensor) -> "Walk":
+        """Without what no row needs: columns from `limits` on, a position of each row, `[rows]`."""
+        width = max(1, int(self.column(limits).max()))
+        return replace(
+            self,
+            hidden=self.hidden[:, :width],
+            mask=self.mask[:, :width],
+            positions=self.positions[:, :width],
+        )
+
     def prefix(self, stop: int) -> PrefixCache | None:
         """What rows look back at in the blocks from here to `stop - 1`, as the weights stand."""
         return self._prefix(stop)[0]

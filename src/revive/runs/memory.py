@@ -43,7 +43,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from revive.editors.division import CHUNK, Size, divided
+from revive.editors.division import CHUNK, Size, divided, step_on
 from revive.editors.options import EditorOptions, TargetOptions
 from revive.presets.facts import ModelFacts
 from revive.runs.lengths import Lengths
@@ -187,7 +187,7 @@ def _targets(
     ]
     above = facts.blocks - (options.layers or [0])[-1] - 1
     found: list[float] = []
-    for chunk in divided(sizes, CHUNK):
+    for chunk in divided(sizes, CHUNK, step_on(spec.model.device)):
         count, suffix = len(chunk), max(sizes[i].suffix for i in chunk)
         whole = count * (rows * row + _ESSENCE)
         tokens = count * (rows * suffix + _ESSENCE)
