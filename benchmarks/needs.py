@@ -173,6 +173,16 @@ def moments(cost: Cost, sites: Sequence[Site], lengths: Sequence[int]) -> Work:
     return total + skipped + sums
 
 
+def plain_moments(cost: Cost, sites: Sequence[Site], lengths: Sequence[int]) -> Work:
+    """A pass to every site's input; whole sums, in fp32."""
+    total, tokens = NOTHING, sum(lengths)
+    for site in sites:
+        total = total + moments(cost, [site], lengths)
+        sums = tokens * site.shape[1] ** 2
+        total = total + Work({"float64": -sums, "float32": 2.0 * sums})
+    return total
+
+
 def scores(cost: Cost, sequences: Sequence[tuple[tuple[int, ...], int]]) -> Work:
     """Every different input once through the model, the head at scored positions.
 

@@ -226,6 +226,7 @@ def _moments(stage: Stage, sites: Sequence[Site], part: str) -> Row:
         note=f"{done} tokens, {len(sites)} layers; the plain way makes a pass to each "
         f"({tried[0][1]:.3g} s with forwards of {published} tokens, {tried[1][1]:.3g} s with "
         f"{_SMALL_FORWARD})",
+        plain_needed=needs.plain_moments(stage.cost, sites, [len(t) for t in tokens]),
     )
 
 

@@ -18,6 +18,7 @@ class Row:
         excess: Operations that were really done over those needed, for the same input; None where
             they were not counted.
         plain: Seconds of the plain reference for the same amount; None without one.
+        plain_needed: Work of the reference, where its own floor is of interest.
         scaled: What the reference was timed on, if not on the same amount.
         difference: Relative difference of the two results.
         tolerance: Largest that is accepted.
@@ -33,6 +34,7 @@ class Row:
     difference: float | None = None
     tolerance: float | None = None
     note: str = ""
+    plain_needed: Work | None = None
 
     def __post_init__(self) -> None:
         """Refuse a comparison of unequal results."""
@@ -47,7 +49,7 @@ class Row:
         floor = self.needed.floor(machine)
         rate = machine.matmul["float32"] if not self.needed.flops else self._rate(machine)
         return {
-            **{k: v for k, v in asdict(self).items() if k != "needed"},
+            **{k: v for k, v in asdict(self).items() if k not in ("needed", "plain_needed")},
             "needed_flops": self.needed.flops,
             "needed_bytes": self.needed.bytes,
             "floor": floor.seconds,
@@ -55,6 +57,9 @@ class Row:
             "over_floor": self.seconds / floor.seconds,
             "share_of_matmul_rate": self.needed.total / self.seconds / rate,
             "speedup": None if self.plain is None else self.plain / self.seconds,
+            "speedup_of_floors": None
+            if self.plain_needed is None
+            else self.plain_needed.floor(machine).seconds / floor.seconds,
             "share_of_batch": self.seconds / batch if batch else None,
         }
 

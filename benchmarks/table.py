@@ -85,6 +85,8 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     notes: list[str] = []
     for row in rows:
         said = [row["note"]] if row["note"] else []
+        if row["speedup_of_floors"]:
+            said.append(f"by the floors of both, {row['speedup_of_floors']:.1f} x")
         if row["scaled"]:
             said.append(f"the plain way was {row['scaled']}")
         if said:

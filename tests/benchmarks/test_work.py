@@ -6,6 +6,7 @@ from tiny import byte_tokenizer, tiny_model
 
 from benchmarks import needs
 from benchmarks.machine import Machine
+from benchmarks.plain import plain_moments
 from benchmarks.row import Row
 from benchmarks.work import Work, cholesky, counted, eigh, lu, qr, svd, triangular
 from revive.editors.keys import KeySweep
@@ -80,6 +81,14 @@ def test_moments_do_what_they_need(gpt2):
     # Sums this small are computed whole.
     last_projection, halves = 2 * 48 * 32 * 4 * len(texts[0]), 2 * 48**2 * 4 * len(texts[0])
     assert found == needed + last_projection + halves
+
+
+def test_the_plain_way_to_moments_does_what_is_said_of_it(gpt2):
+    sites = gpt2.family.sites(gpt2.model, layers=[0, 2])
+    texts = [list(range(3, 20))] * 4
+    found = counted(lambda: plain_moments(gpt2.model, sites, texts, 1024))
+    last_projections = 2 * len(sites) * 48 * 32 * 4 * 17
+    assert found == needs.plain_moments(cost(gpt2), sites, [17] * 4).total + last_projections
 
 
 def test_a_sweep_does_little_more_than_it_needs(gpt2):
