@@ -1,7 +1,7 @@
 """Every part of a batch, timed, beside its floor and the plain reference with an equal result."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -31,7 +31,6 @@ from revive.probes.spectrum import SpectrumProbe
 
 Say = Callable[[str], None]
 _Z, _UPDATE = 1e-4, 1e-5
-_COUNTED = 8  # edits; counting runs them once more
 _WINDOW, _SMALL_FORWARD = 1024, 1024  # tokens
 _FP64, _MOST = 8, 4 << 30  # bytes; of the sums of all layers, which are there twice
 
@@ -137,7 +136,6 @@ def batch_rows(stage: Stage, say: Say) -> tuple[list[Row], float]:
             per_edit,
             plain.z,
             _Z,
-            note=f"operations counted on at most {max(stage.shape.reference, _COUNTED)} edits",
         ),
         Row(
             "key sweep",
@@ -348,10 +346,14 @@ def _plain_overlap(stage: Stage) -> float:
 
 
 def _excess_of_targets(stage: Stage) -> float:
-    rows = stage.rows[: max(stage.shape.reference, _COUNTED)]
+    """Counted at one step and at two: every further one does what the second does."""
     settings = target_settings(stage.shape.options, stage.sites[-1].layer)
-    done = counted(lambda: solve_targets(stage.runner, rows, settings))
-    return done / needs.targets(stage.cost, rows, settings.layer, settings.steps).total
+    first, second = (
+        counted(lambda n=n: solve_targets(stage.runner, stage.rows, replace(settings, steps=n)))
+        for n in (1, 2)
+    )
+    done = first + (settings.steps - 1) * (second - first)
+    return done / needs.targets(stage.cost, stage.rows, settings.layer, settings.steps).total
 
 
 def _padded_tokens(rows: Sequence[EditRows]) -> int:

@@ -31,6 +31,7 @@ from revive.editors.rows import EditRows
 from revive.editors.target_problem import TargetProblem
 from revive.editors.target_settings import Targets, TargetSettings
 from revive.linalg.basis import SpectralBasis
+from revive.models.activations import fused_activations
 from revive.models.frozen import frozen
 from revive.models.placement import entry_device
 from revive.models.precision import products
@@ -61,7 +62,8 @@ def solve_targets(
     """
     solved: list[tuple[list[int], Targets]] = []
     step = step_on(entry_device(runner.model).type)
-    with frozen(runner.model), products(runner.precision):
+    model = runner.model
+    with frozen(model), fused_activations(model), products(runner.precision):
         for chunk in divided([_size(row) for row in rows], settings.tokens_per_chunk, step):
             lengths = None if measured_by is None else measured_by[torch.tensor(chunk)]
             problem = TargetProblem(runner, [rows[i] for i in chunk], settings, avoid, lengths)

@@ -22,7 +22,6 @@ class ModelFacts:
         heads: Attention heads.
         queries: Width of all queries together.
         keys: Width of all keys together; smaller than that of queries where heads share them.
-        activation: Of the MLP, as in the config.
         stored: Dtype of the checkpoint, as in the config; empty if it does not say.
         experts: Routed experts in each block of `sparse`.
         chosen: Experts that a token is sent to.
@@ -41,7 +40,6 @@ class ModelFacts:
     heads: int
     queries: int
     keys: int
-    activation: str
     stored: str
     experts: int = 0
     chosen: int = 0
@@ -113,7 +111,6 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
         heads=heads,
         queries=heads * width,
         keys=shared * width,
-        activation=str(config.get("activation_function") or config.get("hidden_act") or ""),
         stored=str(stored).removeprefix("torch."),
         **(_mixture(config, model_type, blocks) if model_type in _MIXTURES else {}),
     )

@@ -200,15 +200,9 @@ def _targets(
 
 def _kept(facts: ModelFacts, size: int, row: float, whole: float) -> float:
     """What autograd keeps of a token in a block; `whole`: tokens of whole rows per token."""
-    kept = _activations(facts) * facts.inner * size + 8 * facts.hidden
+    kept = (3 if facts.gated else 1) * facts.inner * size + 8 * facts.hidden
     kept += facts.queries * size * (1 + 2 * whole)
     return kept + facts.heads * row * (4 if size >= 4 else 4 + size)
-
-
-def _activations(facts: ModelFacts) -> int:
-    if facts.gated:
-        return 3
-    return 4 if facts.activation == "gelu_new" else 1
 
 
 def _probes(spec: RunSpec, facts: ModelFacts, edits: int, lengths: Lengths) -> float:
