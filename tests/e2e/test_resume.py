@@ -1,5 +1,6 @@
 """What kills leave between two writes, and how a run goes on from there."""
 
+import json
 import shutil
 
 import pytest
@@ -26,6 +27,21 @@ def test_a_checkpoint_that_a_kill_prevented_is_made_up_for(run_folder, calm_run,
     (run_folder / "checkpoints" / f"{step:06d}.safetensors").unlink()
     resume(run_folder)
     same_end(run_folder, calm_run)
+
+
+def test_what_an_earlier_process_held_is_not_forgotten(run_folder):
+    path = run_folder / "journal.jsonl"
+    cut_after(run_folder, "checkpoint", 6)
+    *before, kept = journal(run_folder)
+    events = [*before, {**kept, "peak_memory_bytes": 7 << 50}]
+    path.write_text("".join(json.dumps(event) + "\n" for event in events), "utf-8")
+    resume(run_folder)
+    last = journal(run_folder)[-1]
+    assert last["event"] == "finish"
+    assert 0 < last["peak_memory_bytes"] < 7 << 50
+    summary = json.loads((run_folder / "summary.json").read_text("utf-8"))
+    assert summary["peak_memory_bytes"] == 7 << 50
+    assert "peak_gpu_memory_bytes" not in summary, "none was used"
 
 
 def test_an_update_without_its_line_is_made_again(run_folder, calm_run):

@@ -74,7 +74,8 @@ def test_a_run_is_resumed_to_the_same_weights(tmp_path):
     spec.write_text(yaml.safe_dump(data))
     resolved = resolve(load_spec(spec), read_model_config(str(folder)))
     calm, killed = tmp_path / "calm", tmp_path / "killed"
-    start(resolved, calm)
+    summary = start(resolved, calm)
+    assert 0 < summary["peak_gpu_memory_bytes"] <= torch.cuda.max_memory_allocated()
     start(resolved, killed)
     lines = (killed / "journal.jsonl").read_text().splitlines(keepends=True)
     last = max(i for i, line in enumerate(lines) if '"event": "batch"' in line)

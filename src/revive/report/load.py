@@ -44,6 +44,7 @@ class RunRecord:
         retention: Efficacy by age of the edit, at the end.
         seconds: Wall-clock time, `total` and by phase.
         peak_memory_bytes: Largest memory use, where recorded.
+        peak_gpu_memory_bytes: The same on GPUs, together.
         sites: What the guard did, by site.
         failed: Edits that could not be made.
         finished: Whether the run reached its end.
@@ -68,6 +69,7 @@ class RunRecord:
     retention: tuple[Age, ...]
     seconds: Mapping[str, float]
     peak_memory_bytes: int | None
+    peak_gpu_memory_bytes: int | None
     sites: tuple[SiteAccount, ...]
     failed: tuple[Failure, ...]
     finished: bool
@@ -136,6 +138,7 @@ def load_run(path: Path) -> RunRecord:
         retention=retention,
         seconds=seconds,
         peak_memory_bytes=summary.peak_memory_bytes,
+        peak_gpu_memory_bytes=summary.peak_gpu_memory_bytes,
         sites=site_accounts(events),
         failed=failures(events),
         finished=finished,

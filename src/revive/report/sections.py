@@ -101,11 +101,12 @@ def seconds(records: Sequence[RunRecord]) -> str:
         return ""
     memory = [
         f"{escape(r.label)} {r.peak_memory_bytes / 2**30:.2f} GiB"
+        + (f", on GPUs {r.peak_gpu_memory_bytes / 2**30:.2f}" if r.peak_gpu_memory_bytes else "")
         for r in records
         if r.peak_memory_bytes
     ]
     note = "Time as measured on the machine of each run."
-    peak = f'<p class="small">Peak memory: {", ".join(memory)}.</p>' if memory else ""
+    peak = f'<p class="small">Peak memory: {"; ".join(memory)}.</p>' if memory else ""
     legend = parts_legend(phase_names(records))
     return section("Seconds", note, legend, f"<figure>{drawn}</figure>", peak)
 

@@ -84,6 +84,7 @@ class Summary(BaseModel):
     retention: tuple[Age, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     peak_memory_bytes: int | None = None
+    peak_gpu_memory_bytes: int | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -55,6 +55,16 @@ def _version(name: str) -> str | None:
         return None
 
 
+def memory_peaks() -> dict[str, int]:
+    """Most memory that this process has held so far, bytes; on GPUs too, where it uses any."""
+    peaks = {"peak_memory_bytes": peak_memory()}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        devices = range(torch.cuda.device_count())
+        peaks["peak_gpu_memory_bytes"] = sum(torch.cuda.max_memory_allocated(d) for d in devices)
+    return peaks
+
+
 def peak_memory() -> int:
     """Peak resident memory of this process, bytes."""
     status = Path("/proc/self/status")

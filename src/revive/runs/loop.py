@@ -18,7 +18,7 @@ from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
 from revive.runs.build import Built, build, load_for
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
-from revive.runs.environment import environment, peak_memory
+from revive.runs.environment import environment, memory_peaks
 from revive.runs.feed import feeding, make_sinks
 from revive.runs.identity import check_edits, check_model, ordered, read_edits
 from revive.runs.journal import Event, Journal
@@ -182,7 +182,7 @@ class _Run:
             self._checkpoint_if_due(step)
             if self._alarm_stops(step):
                 return _summarise(self.spec, self.folder, self.journal.events())
-        self.journal.append("finish", last, peak_memory_bytes=peak_memory())
+        self.journal.append("finish", last, **memory_peaks())
         return _summarise(self.spec, self.folder, self.journal.events())
 
     def _batch(self, step: int) -> None:
@@ -252,7 +252,7 @@ class _Run:
         self.folder.save_checkpoint(
             step, self.built.engine.ledger.state_dict(), keep=self.spec.checkpoint.keep
         )
-        self.journal.append("checkpoint", step)
+        self.journal.append("checkpoint", step, **memory_peaks())
 
     def _alarm_stops(self, step: int) -> bool:
         """Raise the alarm if the journal calls for it; whether the run ends here because of it."""

@@ -48,7 +48,11 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     for row in rows:
         final.update({k: v for k, v in row.items() if k not in NO_METRICS})
         spread.update(row.get("intervals", {}))
-    peaks = [e["peak_memory_bytes"] for e in events if e["event"] == "finish"]
+    # A run that was resumed is several processes: each told of itself whenever it kept its state.
+    peaks = {
+        key: max((e[key] for e in events if e.get(key)), default=0)
+        for key in ("peak_memory_bytes", "peak_gpu_memory_bytes")
+    }
     summary: dict[str, Any] = {
         "schema": SCHEMA,
         "run": run,
@@ -65,8 +69,10 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
         "curve": rows,
         "retention": retention,
         "seconds": {"total": sum(seconds.values()), **seconds},
-        "peak_memory_bytes": max(peaks, default=0),
+        "peak_memory_bytes": peaks["peak_memory_bytes"],
     }
+    if peaks["peak_gpu_memory_bytes"]:
+        summary["peak_gpu_memory_bytes"] = peaks["peak_gpu_memory_bytes"]
     alarms = [e for e in counted if e["event"] == "alarm"]
     if alarms:
         kept = ("edits", "metric", "values", "relative", "stop")
