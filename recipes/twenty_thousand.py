@@ -205,7 +205,7 @@ def curves(runs: Mapping[str, Sequence[Kept]]) -> list[StudyFigure]:
 
 def _legend(axes: Axes) -> None:
     """Below the picture: there are more arms than room in it."""
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
     axes.legend(frameon=False, fontsize="x-small", ncols=2, **below)
 
 
