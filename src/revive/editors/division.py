@@ -8,8 +8,8 @@ CHUNK = 8192
 """Row tokens that are solved together at most, unless told otherwise."""
 
 # What a step of one more chunk costs, in padded tokens: small products are slow, and calls take
-# time. On two cores 64 and 128 were the fastest of 16 to 256, for GPT-2 and the lab model. For
-# accelerators, where calls weigh more, it is a guess.
+# time. Of 16 to 256 on a CPU, 64 and 128 took a thread the least time, for GPT-2 and the lab model.
+# For accelerators, where calls weigh more, it is a guess.
 _CPU_STEP, _STEP = 64, 256
 
 

@@ -30,9 +30,7 @@ from revive.editors.descent import descend
 from revive.editors.options import FtOptions
 from revive.editors.target_editor import encode_batch, known
 from revive.linalg.lowrank import LowRank
-from revive.models.activations import fused_activations
-from revive.models.frozen import frozen
-from revive.models.precision import products
+from revive.models.frozen import gradients_through
 from revive.models.site import Site
 
 
@@ -57,8 +55,7 @@ class FineTuning(Editor[FtOptions]):
         if not kept:
             return Outcome(failed=failed, seconds={"targets": perf_counter() - started})
         before = {s.key: context.weights.weight(s.key) for s in context.sites}
-        model, precision = context.runner.model, context.runner.precision
-        with frozen(model), fused_activations(model), products(precision):
+        with gradients_through(context.runner):
             found = descend(
                 context.runner,
                 _stored(context.sites, before),

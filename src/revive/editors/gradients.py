@@ -15,8 +15,7 @@ from torch import Tensor
 from revive.editors.accumulate import accumulate, cache_key
 from revive.editors.packing import windows
 from revive.linalg.moments import SecondMoment
-from revive.models.activations import fused_activations
-from revive.models.frozen import frozen
+from revive.models.frozen import gradients_through
 from revive.models.placement import entry_device
 from revive.models.recording import gradients_at
 from revive.models.runner import BlockRunner
@@ -43,7 +42,7 @@ def collect_gradients(
     rows = windows(tokenizer, texts, window)
     key = cache_key("gradients", model_fingerprint, rows, sites)
     strict = runner.at_precision("strict")
-    with frozen(runner.model), fused_activations(runner.model):
+    with gradients_through(strict):
         return accumulate(
             {s.key: s.shape[0] for s in sites},
             lambda ids, mask: _gradients(strict, sites, ids, mask),

@@ -31,10 +31,8 @@ from revive.editors.rows import EditRows
 from revive.editors.target_problem import TargetProblem
 from revive.editors.target_settings import Targets, TargetSettings
 from revive.linalg.basis import SpectralBasis
-from revive.models.activations import fused_activations
-from revive.models.frozen import frozen
+from revive.models.frozen import gradients_through
 from revive.models.placement import entry_device
-from revive.models.precision import products
 from revive.models.runner import BlockRunner
 
 __all__ = ["TargetSettings", "Targets", "solve_targets"]
@@ -62,8 +60,7 @@ def solve_targets(
     """
     solved: list[tuple[list[int], Targets]] = []
     step = step_on(entry_device(runner.model).type)
-    model = runner.model
-    with frozen(model), fused_activations(model), products(runner.precision):
+    with gradients_through(runner):
         for chunk in divided([_size(row) for row in rows], settings.tokens_per_chunk, step):
             lengths = None if measured_by is None else measured_by[torch.tensor(chunk)]
             problem = TargetProblem(runner, [rows[i] for i in chunk], settings, avoid, lengths)

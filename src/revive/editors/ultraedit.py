@@ -34,9 +34,7 @@ from revive.editors.options import UltraEditOptions
 from revive.editors.target_editor import encode_batch, known
 from revive.editors.token_gradients import TokenGradients, token_gradients
 from revive.linalg.lowrank import LowRank
-from revive.models.activations import fused_activations
-from revive.models.frozen import frozen
-from revive.models.precision import products
+from revive.models.frozen import gradients_through
 
 _VARIANCE_FLOOR = 1e-8
 
@@ -101,8 +99,7 @@ class UltraEdit(Editor[UltraEditOptions]):
         kept = list(rows)
         if not kept:
             return Outcome(failed=failed, seconds={"targets": perf_counter() - started})
-        model, precision = context.runner.model, context.runner.precision
-        with frozen(model), fused_activations(model), products(precision):
+        with gradients_through(context.runner):
             texts = [rows[i].rewrite[0] for i in kept]
             seen = token_gradients(context.runner, context.sites, texts)
         failed = {

@@ -5,6 +5,10 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from revive.models.activations import fused_activations
+from revive.models.precision import products
+from revive.models.runner import BlockRunner
+
 
 @contextmanager
 def frozen(model: nn.Module) -> Generator[None, None, None]:
@@ -20,3 +24,11 @@ def frozen(model: nn.Module) -> Generator[None, None, None]:
         for parameter in wanted:
             parameter.requires_grad_(True)
         model.train(training)
+
+
+@contextmanager
+def gradients_through(runner: BlockRunner) -> Generator[None, None, None]:
+    """Inside, a frozen model is differentiated at the runner's precision, holding what it must."""
+    model = runner.model
+    with frozen(model), fused_activations(model), products(runner.precision):
+        yield
