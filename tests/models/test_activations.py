@@ -2,10 +2,25 @@
 
 import pytest
 import torch
+from test_targets import SETTINGS, encoded, runner
 from tiny import tiny_model
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.activations import ACT2FN
 
+from revive.editors.targets import solve_targets
 from revive.models.activations import fused_activations
+
+
+class Operations(TorchDispatchMode):
+    """Names of what is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
 
 
 def kept(work):
@@ -68,3 +83,14 @@ def test_a_forward_that_somebody_put_there_stays():
     with fused_activations(module):
         assert module[0].forward is torch.relu
     assert module[0].forward is torch.relu
+
+
+def test_targets_are_solved_with_it():
+    run = runner("gpt2", torch.float64)
+    with Operations() as alone:
+        run.model(input_ids=torch.arange(3, 13)[None])
+    assert "tanh" in alone.seen
+    with Operations() as solving:
+        solve_targets(run, encoded(bos=False), SETTINGS)
+    assert {"gelu", "gelu_backward"} <= solving.seen
+    assert not {"tanh", "tanh_backward"} & solving.seen

@@ -9,7 +9,7 @@ from tiny import byte_tokenizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from revive.data.edits import Edit
-from revive.editors.division import divided
+from revive.editors.division import CHUNK, Size, divided, step_on
 from revive.editors.rows import encode_edit
 from revive.editors.targets import _size, solve_targets
 
@@ -105,3 +105,11 @@ def test_chunks_hold_edits_of_one_length_once_they_are_large_enough():
     limited = chunks(rows, limit=60, step=8)
     assert all(sum(tokens[i] for i in chunk) <= 60 for chunk in limited)
     assert len(EDITS) == len(chunks(encoded(bos=False), limit=1, step=8))
+
+
+def test_a_chunk_pays_on_a_cpu_where_it_would_not_on_an_accelerator():
+    """A batch of CounterFact's lengths: 100 edits of six rows, suffixes of three to six tokens."""
+    sizes = [Size(3 + i % 4, 6, 80.0) for i in range(100)]
+    cpu, gpu = (divided(sizes, CHUNK, step_on(device)) for device in ("cpu", "cuda"))
+    assert [{sizes[i].suffix for i in chunk} for chunk in cpu] == [{3}, {4}, {5}, {6}]
+    assert len(gpu) < len(cpu)
