@@ -55,6 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--layers", help="comma-separated, instead of the shape's")
     parser.add_argument("--edits", type=int, help="edits of the batch, instead of the shape's")
     parser.add_argument(
+        "--passages",
+        type=int,
+        help="of 128 tokens, for moments, instead of the shape's; batches need more tokens than a "
+        "key has entries",
+    )
+    parser.add_argument(
         "--dtype", default="float32", choices=("float32", "bfloat16"), help="of the model"
     )
     parser.add_argument(
@@ -78,12 +84,12 @@ def main(arguments: list[str] | None = None) -> int:
     if "llama-3-8b" in names and device.type != "cuda":
         parser.error("--shapes: llama-3-8b needs a GPU; on a CPU take gpt2")
     torch.set_num_threads(chosen.threads)
-    load = os.getloadavg()[0]
+    load, revision = os.getloadavg()[0], _revision()
     shapes = [_shape(name, chosen, device) for name in names]
     result = {
         "schema": 1,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "revision": _revision(),
+        "revision": revision,
         "load": load,
         "dtype": chosen.dtype,
         "precision": chosen.precision,
@@ -113,7 +119,16 @@ def _shape(name: str, chosen: argparse.Namespace, device: torch.device) -> dict[
     before = measure(device, dtypes, quick=chosen.quick)
     say("model and moments")
     layers = [int(x) for x in chosen.layers.split(",")] if chosen.layers else None
-    stage = prepare(shape, chosen.dtype, chosen.precision, device, chosen.edits, layers)
+    stage = prepare(
+        shape,
+        chosen.dtype,
+        chosen.precision,
+        device,
+        chosen.edits,
+        layers,
+        chosen.passages,
+        edited=chosen.parts != ["moments"],
+    )
     rows: list[Row] = moments_rows(stage) if "moments" in chosen.parts else []
     whole = 0.0
     if "batch" in chosen.parts:
@@ -175,13 +190,13 @@ def _verdicts(rows: list[dict[str, Any]], change: float, edits: int) -> list[str
 
 def _unjudged(rows: list[dict[str, Any]], change: float, edits: int) -> str:
     """Why these numbers cannot be held against a target; empty where they can."""
+    if edits != _BATCH:
+        return f"the targets are for a batch of {_BATCH}, this is one of {edits}"
     if change > _QUIET:
         return "the machine was not quiet: its rates changed during the run"
     below = [row["part"] for row in rows if row["over_floor"] < 1]
     if below:
         return f"the machine was not quiet: {', '.join(below)} took less than its floor"
-    if edits != _BATCH:
-        return f"the targets are for a batch of {_BATCH}, this is one of {edits}"
     return ""
 
 

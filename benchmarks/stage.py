@@ -84,10 +84,14 @@ def prepare(
     device: torch.device,
     edits: int | None = None,
     layers: list[int] | None = None,
+    passages: int | None = None,
+    *,
+    edited: bool = True,
 ) -> Stage:
-    """Build the model and what a run computes once."""
+    """Build the model and what a run computes once; where nothing is edited, without moments."""
     if layers is not None:
         shape = replace(shape, options=shape.options.model_copy(update={"layers": layers}))
+    shape = replace(shape, passages=passages or shape.passages)
     loaded = shape.model(dtype, device)
     options = shape.options
     sites = loaded.family.sites(loaded.model, layers=options.layers)
@@ -96,7 +100,7 @@ def prepare(
         loaded.model, loaded.tokenizer, count=options.contexts, length=options.context_length
     )
     texts = texts_of(shape, loaded)
-    moments = collect_moments(runner, loaded.tokenizer, sites, texts)
+    moments = collect_moments(runner, loaded.tokenizer, sites, texts) if edited else {}
     ledger = Ledger(loaded.model, sites)
     context = EditContext(runner, loaded.tokenizer, sites, contexts, moments, ledger)
     batch = edits_of(shape, loaded, edits or shape.edits)
