@@ -38,10 +38,11 @@ def calibrate(
     """Calibrate the editor's strength, or the guard's tau, on one fresh batch of the spec's edits.
 
     Targets are solved on the unedited model; every value of a fixed grid is written, scored
-    (harmonic mean of efficacy, paraphrase and neighbourhood) and undone. Strength, which is lambda
-    (editor.ridge) for MEMIT: the best score wins; among scores within 0.005 of it, the value that
-    edits the least. tau: the largest one whose score is within 0.02 of the unguarded batch's, else
-    the smallest.
+    (harmonic mean of efficacy, paraphrase and neighbourhood) and undone.
+
+    - strength, which is lambda (editor.ridge) for MEMIT: the best score wins; among scores within
+      0.005 of it, the value that edits the least.
+    - tau: the largest one whose score is within 0.02 of the unguarded batch's, else the smallest.
 
     Example: revive calibrate recipes/lab.yaml --of energy
     """

@@ -19,7 +19,7 @@ class Format(StrEnum):
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder; it may be unfinished.")],
+    run: Annotated[Path, typer.Argument(help="Run folder; it may be unfinished.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     format_: Annotated[
         Format, typer.Option("--format", help="Model folder, factors, or a PEFT adapter.")
@@ -35,10 +35,11 @@ def export(
 ) -> None:
     """Export a run's model at some batch.
 
-    hf: a folder that from_pretrained loads; files without an edited weight are the base's own, and
-    a model card says what was done. delta: the low-rank factors alone, to be put on the base and
-    taken off again in Python. lora: an adapter that peft loads; with --rank the best one of that
-    rank, and how much it leaves out.
+    - hf: a folder that from_pretrained loads; files without an edited weight are the base's own,
+      and a model card says what was done.
+    - delta: the low-rank factors alone, to be put on the base and taken off again in Python.
+    - lora: an adapter that peft loads; with --rank the best one of that rank, and how much it
+      leaves out.
 
     Examples:
         revive export runs/lab edited

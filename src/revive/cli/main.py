@@ -25,6 +25,7 @@ from revive.cli import (
 )
 from revive.cli.complaints import INTERRUPTED, account
 from revive.cli.interrupt import Interrupt
+from revive.cli.prose import prose
 
 app = typer.Typer(
     name="revive",
@@ -33,22 +34,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("resume")(run.resume)
-app.command("status")(status.status)
-app.command("edit")(edit.edit)
-app.command("evaluate")(evaluate.evaluate)
-app.command("report")(report.report)
-app.command("export")(export.export)
-app.command("rollback")(rollback.rollback)
-app.command("spectrum")(spectrum.spectrum)
-app.command("sweep")(sweep.sweep)
-app.command("check")(check.check)
-app.command("doctor")(doctor.doctor)
-app.command("moments")(moments.moments)
-app.command("calibrate")(calibrate.calibrate)
-app.command("list")(list_.list_entries)
+for _name, _command in {
+    "demo": demo.demo,
+    "run": run.run,
+    "resume": run.resume,
+    "status": status.status,
+    "edit": edit.edit,
+    "evaluate": evaluate.evaluate,
+    "report": report.report,
+    "export": export.export,
+    "rollback": rollback.rollback,
+    "spectrum": spectrum.spectrum,
+    "sweep": sweep.sweep,
+    "check": check.check,
+    "doctor": doctor.doctor,
+    "moments": moments.moments,
+    "calibrate": calibrate.calibrate,
+    "list": list_.list_entries,
+}.items():
+    app.command(_name, help=prose(_command.__doc__))(_command)
 
 
 @app.callback()

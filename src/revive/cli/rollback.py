@@ -17,7 +17,7 @@ _LISTED = 5
 
 
 def rollback(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="run", help="Run folder.")],
     to: Annotated[
         int | None, typer.Option("--to", help="Keep this many batches; 0 is the unedited model.")
     ] = None,

@@ -46,7 +46,7 @@ def run(
 
 def resume(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="run", help="Run folder.")],
     sink: Annotated[
         list[str] | None,
         typer.Option("--sink", help="Also send the journal there; see 'revive list sinks'."),

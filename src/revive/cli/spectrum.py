@@ -86,10 +86,11 @@ def spectrum(
 ) -> None:
     """Characterise a model by the spectra of its MLP output projections.
 
-    reconstruct: ability with the weights rebuilt from their top, bottom or random components.
-    perturb: ability with noise of equal norm, or equal effect on inputs, in bands of the spectrum.
-    drift: over many editing runs, which measure leads the loss of ability, and how well an alarm on
-    it works; runs of the lab model are made, for others name --runs, or --edits to make them.
+    - reconstruct: ability with the weights rebuilt from their top, bottom or random components.
+    - perturb: ability with noise of equal norm, or equal effect on inputs, in bands of the
+      spectrum.
+    - drift: over many editing runs, which measure leads the loss of ability, and how well an alarm
+      on it works; runs of the lab model are made, for others name --runs, or --edits to make them.
 
     Call it again after an interruption: points that were measured are kept.
 

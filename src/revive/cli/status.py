@@ -10,7 +10,7 @@ from revive.cli.output import print_json, print_metrics, say
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="run", help="Run folder.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show how far a run is, its latest measurements, and what to do next; loads no model."""

@@ -1,6 +1,7 @@
 """Save a model folder that `from_pretrained` loads."""
 
 import shutil
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,9 @@ def save_model(
         card: A model card, if wanted.
         papers: Files to copy as they are: licences, notices.
     """
-    with appearing(folder) as partial:
-        # One shard is in memory at a time.
+    with appearing(folder) as partial, warnings.catch_warnings():
+        # It names a shard of 50 GB; one of these is in memory at a time.
+        warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules")
         loaded.model.save_pretrained(partial, max_shard_size=_SHARD)
         for paper in papers:
             shutil.copyfile(paper, partial / paper.name)
