@@ -20,6 +20,7 @@ from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult, Engine, stored_updates
 from revive.runs.kept import KeptBatches
 from revive.runs.spec import parse_spec, resolve
+from revive.wording import counted
 
 # Seconds; what takes less needs no bar.
 _PATIENCE = 3.0
@@ -179,7 +180,9 @@ class Editor:
             SpecError: There are fewer batches than that.
         """
         if not 1 <= steps <= self.steps:
-            raise SpecError(f"rollback: {self.steps} batches were made; cannot take back {steps}.")
+            raise SpecError(
+                f"rollback: cannot take back {steps} of {counted(self.steps, 'batch')}."
+            )
         del self._batches[-steps:]
         self._kept.drop(steps)
         self._replay()

@@ -77,7 +77,10 @@ def test_rollback_of_one_edit(revive, model, run, tmp_path):
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["removed"] == ["home-2"]
     assert (tmp_path / "without" / "model.safetensors").exists()
-    revive("rollback", run, "--edit", "home-2").refused(2, "no edit 'home-2' is in the model")
+    again = revive("rollback", run, "--edit", "home-2")
+    again.refused(2, "no edit 'home-2' is in the model of this run; it was taken out before")
+    assert "It holds 5 edits: home-0, home-1, home-3, ..." in again.err
+    assert "home-2" not in json.loads(revive("rollback", run, "--to", "0", "--json").out)["removed"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from revive.cli.output import print_json, say
+from revive.wording import counted
 
 _GIB = 2**30
 
@@ -81,7 +82,8 @@ def check(
             f"{told.beside_gpu / _GIB:.1f} GiB of the host's."
         )
     say(
-        f"ok: {len(loaded.edits)} edits ({loaded.format}) in {needs.batches} batches; about "
+        f"ok: {counted(len(loaded.edits), 'edit')} ({loaded.format}) in "
+        f"{counted(needs.batches, 'batch')}; about "
         f"{needs.memory_bytes / _GIB:.1f} GiB memory, {needs.disk_bytes / _GIB:.2f} GiB disk, "
         f"{needs.seconds / 60:.0f} min without probes."
     )

@@ -16,6 +16,7 @@ from revive.cli.model_options import (
 )
 from revive.cli.output import print_json, print_metrics, say
 from revive.errors import SpecError
+from revive.wording import counted
 
 
 def edit(
@@ -84,7 +85,8 @@ def edit(
         print_json(summary)
     else:
         print_metrics(
-            f"{out}: {summary['edits']} edits, {summary['failed']} failed", summary["final"]
+            f"{out}: {counted(summary['edits'], 'edit')}, {summary['failed']} failed",
+            summary["final"],
         )
     say(f"saved {out}; run folder {folder} can undo it: 'revive rollback {folder} --to 0'.")
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from revive.cli.output import print_json, say
+from revive.wording import counted
 
 
 class Format(StrEnum):
@@ -65,4 +66,4 @@ def export(
     for key, error in done.errors.items():
         left_out = f", leaves out {error:.2%} of its norm" if error else ""
         say(f"{key}: rank {done.ranks[key]}{left_out}")
-    say(f"{done.path}: {done.edits} edits of {done.step} batches. {done.note}")
+    say(f"{done.path}: {counted(done.edits, 'edit')} of {counted(done.step, 'batch')}. {done.note}")

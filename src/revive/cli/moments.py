@@ -16,6 +16,7 @@ from revive.cli.model_options import (
     model_settings,
 )
 from revive.cli.output import print_json, print_table, say
+from revive.wording import counted
 
 
 def moments(
@@ -113,7 +114,7 @@ def moments(
         [r["site"], f"{r['keys']:,}", f"{r['trace']:.4g}", f"{r['effective_rank']:.1f}"]
         for r in rows
     ]
-    print_table(f"{model}: {len(texts):,} passages", list(rows[0]), shown)
+    print_table(f"{model}: {counted(len(texts), 'passage')}", list(rows[0]), shown)
     say(f"cached in {cache_folder()}", quiet=quiet)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from revive.cli.output import print_json, print_table, say
 from revive.errors import SpecError
+from revive.wording import counted
 
 if TYPE_CHECKING:
     from revive.runs.moved import Moved
@@ -89,7 +90,7 @@ def rollback(
     if undone.moved is not None:
         _show(str(edit), undone.moved)
     say(
-        f"{folder}: now at batch {undone.step}; {len(undone.removed)} edits taken out, "
+        f"{folder}: now at batch {undone.step}; {counted(len(undone.removed), 'edit')} taken out, "
         f"norm {undone.norm:.4g}. {undone.note}"
     )
 

@@ -7,6 +7,7 @@ import typer
 
 from revive.cli.interrupt import keeps
 from revive.cli.output import print_json, print_metrics, say
+from revive.wording import counted
 
 
 def run(
@@ -79,7 +80,7 @@ def _watch(label: str, quiet: bool):
     return watch(label, quiet)
 
 
-def _finish(folder: Path, summary: dict[str, object], json: bool) -> None:
+def _finish(folder: Path, summary: dict[str, Any], json: bool) -> None:
     from revive.runs.failures import check_made
 
     failed = check_made(folder)
@@ -91,5 +92,7 @@ def _finish(folder: Path, summary: dict[str, object], json: bool) -> None:
     final = summary.get("final")
     if isinstance(final, dict):
         unsure: Any = summary.get("intervals") or {}
-        print_metrics(f"{folder}: after {summary['edits']} edits", final, unsure.get("final"))
+        print_metrics(
+            f"{folder}: after {counted(summary['edits'], 'edit')}", final, unsure.get("final")
+        )
     say(f"run folder: {folder}; 'revive report {folder} --out report' makes a page.")

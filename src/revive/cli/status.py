@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from revive.cli.output import print_json, print_metrics, say
+from revive.wording import counted
 
 
 def status(
@@ -22,11 +23,12 @@ def status(
         return
     removed = f", {found.removed} taken out again" if found.removed else ""
     say(
-        f"{folder}: {found.state}; {found.edits_made} of {found.edits_total} edits in "
-        f"{found.step} batches, {found.failed} failed{removed}, {found.seconds:.0f} s of work."
+        f"{folder}: {found.state}; {found.edits_made:,} of {counted(found.edits_total, 'edit')} in "
+        f"{counted(found.step, 'batch')}, {found.failed} failed{removed}, "
+        f"{found.seconds:.0f} s of work."
     )
     if found.metrics:
-        print_metrics(f"measured after {found.measured_at} edits", found.metrics)
+        print_metrics(f"measured after {counted(found.measured_at, 'edit')}", found.metrics)
     if found.edits_left is not None and isfinite(found.edits_left):
         say(f"about {found.edits_left:,.0f} more edits until the alarm's level, if it goes on so.")
     say(found.advice)

@@ -10,6 +10,7 @@ import typer
 
 from revive.cli.interrupt import keeps
 from revive.cli.output import print_json, print_table, say
+from revive.wording import counted
 
 if TYPE_CHECKING:
     from revive.runs.arms import Arm
@@ -116,11 +117,13 @@ def sweep(
     else:
         shown = [[*r.values.values(), *(str(r.metrics[m]) for m in wanted.metrics)] for r in found]
         head = [*found[0].values, *wanted.metrics]
-        print_table(f"{len(arms)} runs, {len(wanted.seeds)} seeds", head, shown)
+        print_table(
+            f"{counted(len(arms), 'run')}, {counted(len(wanted.seeds), 'seed')}", head, shown
+        )
     if not table:
         from revive.report.sweep_page import write_sweep_report
 
-        title = f"{spec.stem}: {len(done)} runs"
+        title = f"{spec.stem}: {counted(len(done), 'run')}"
         page = write_sweep_report(
             found, wanted.metrics, failures, done, out / "report", title=title
         )

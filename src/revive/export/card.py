@@ -11,6 +11,7 @@ from revive.runs.model_config import looks_like_path
 from revive.runs.schema import RunSpec
 from revive.runs.summary import standing
 from revive.runs.yaml_text import format_yaml
+from revive.wording import counted
 
 _SHOWN = {
     "efficacy": "new object preferred to the old one, over the measured edits",
@@ -137,7 +138,8 @@ def model_card(about: Made, base: Path | None) -> str:
     )
     sections = [
         f"# {name}, edited",
-        f"{about.edits:,} facts were changed in {about.step:,} batches with "
+        f"{about.edits:,} {'fact was' if about.edits == 1 else 'facts were'} changed in "
+        f"{counted(about.step, 'batch')} with "
         f"[REVIVE](https://arxiv.org/abs/2601.11042), editor `{about.spec.editor.name}`, guard "
         f"`{about.spec.guard.title}`.{left_out}",
         *([_QUANTIZED.format(about.spec.model.quantize)] if about.spec.model.quantize else []),

@@ -16,6 +16,7 @@ from revive.runs.rebuild import rebuild
 from revive.runs.replay import BatchContents, standing_updates
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing
+from revive.wording import counted
 
 SAMPLE = 200
 """Edits of other batches that are measured before and after one edit is taken out."""
@@ -52,15 +53,17 @@ def rollback_to(folder: Path, step: int) -> Undone:
         committed = journal.committed_step()
         if not 0 <= step <= committed:
             raise SpecError(
-                f"--to: the run has {committed} committed batches; give 0 to {committed}."
+                f"--to: the run has {counted(committed, 'committed batch')}; give 0 to {committed}."
             )
-        gone = [e for e in standing(journal.events()) if e["event"] == "batch" and e["step"] > step]
+        history = standing(journal.events())
+        gone = [e for e in history if e["event"] == "batch" and e["step"] > step]
         contents = BatchContents.of(journal)
         squares = [_square(standing_updates(run, contents, e["step"])) for e in gone]
         # The journal's line is the commit; files beyond it are leftovers from then on.
         journal.append("rollback", step, to=step)
         run.drop_after(step)
-    taken = tuple(i for e in gone for i in e["made"])
+    before = removed(history)
+    taken = tuple(i for e in gone for i in e["made"] if i not in before)
     again = f"'revive resume {folder}' makes the batches again."
     return Undone(step, taken, sum(squares) ** 0.5, again)
 
@@ -99,7 +102,7 @@ def rollback_edit(
         events = [e for e in history if e["event"] == "batch"]
         batch = next((e for e in events if edit_id in e["made"]), None)
         if batch is None or edit_id in removed(history):
-            raise SpecError(f"--edit: no edit {edit_id!r} is in the model of this run.")
+            raise SpecError(_unknown(edit_id, events, removed(history)))
         step, last = batch["step"], journal.committed_step()
         parts = _parts(run, batch, edit_id)
         moved = None
@@ -118,6 +121,17 @@ def rollback_edit(
         journal.append("rollback", last, edit=edit_id, batch=step, **found)
     note = _of_its_fact(history, edit_id) + _note(batch, last - step, measure)
     return Undone(last, (edit_id,), _square(parts) ** 0.5, note, moved)
+
+
+def _unknown(edit_id: str, events: Sequence[Mapping[str, Any]], gone: frozenset[str]) -> str:
+    held = [i for e in events for i in e["made"] if i not in gone]
+    some = f": {', '.join(held[:3])}{', ...' if len(held) > 3 else ''}" if held else ""
+    taken = "; it was taken out before" if edit_id in gone else ""
+    return (
+        f"--edit: no edit {edit_id!r} is in the model of this run{taken}. It holds "
+        f"{counted(len(held), 'edit')}{some}. Without an id in its file an edit is called edit-N, "
+        "N its number there."
+    )
 
 
 def _parts(run: RunFolder, batch: Mapping[str, Any], edit_id: str) -> dict[str, LowRank]:
@@ -177,9 +191,9 @@ def _note(batch: Mapping[str, Any], later: int, measured: bool) -> str:
     mates = len(batch["made"]) - 1
     look = "" if measured else " Measure again with 'revive evaluate'."
     return (
-        f"Its batch wrote {mates} other edits with it, solved together: their outputs on keys "
-        f"like this one's move too; {later} later batches were computed on a model that held it."
-        f"{look}"
+        f"Its batch wrote {counted(mates, 'other edit')} with it, solved together: their outputs "
+        f"on keys like this one's move too; {counted(later, 'later batch')} "
+        f"{'was' if later == 1 else 'were'} computed on a model that held it.{look}"
     )
 
 
