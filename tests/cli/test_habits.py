@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -181,8 +182,31 @@ def test_offline_an_unknown_model_is_one_clear_line(revive, spec, edits, tmp_pat
     given = ("nobody/none", edits, "--out", "out", "--text", "corpus.txt")
     revive("edit", *given).refused(3, "nobody/none", "HF_HUB_OFFLINE", "hf download nobody/none")
     revive("check", spec(model={"name": "nobody/none"})).refused(3, "hf download nobody/none")
-    revive("evaluate", "nobody/none", "--quiet").refused(3, "nobody/none", "offline")
+    revive("evaluate", "nobody/none", "--quiet").refused(3, "hf download nobody/none", "offline")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_hub_warns_of_is_said_once(tmp_path):
+    """Its logger has a handler of its own, and ours would repeat it."""
+    script = (
+        "import sys, huggingface_hub.file_download, logging; from revive.cli.main import main\n"
+        "sys.argv = ['revive', 'list', 'guards']\n"
+        "try: main()\n"
+        "finally:\n"
+        "    logging.getLogger('huggingface_hub.utils').warning('the hub is slow')\n"
+        "    logging.getLogger('revive').warning('so are we')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr.count("the hub is slow") == 1
+    assert done.stderr.count("so are we") == 1
 
 
 WRITES = re.compile(r"environ(\[[^]]*\]\s*=[^=]|\.(setdefault|update|pop|clear)\b)|putenv")

@@ -73,6 +73,8 @@ def main() -> None:
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
     logging.basicConfig(level=logging.WARNING, format="revive: %(message)s")
+    # It prints what it warns of itself; once is enough.
+    logging.getLogger("huggingface_hub").propagate = False
     interrupt = Interrupt()
     try:
         code = app(

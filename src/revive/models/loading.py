@@ -20,6 +20,7 @@ from revive.models.family import Family, family_of
 from revive.models.fingerprint import model_fingerprint
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
+from revive.runs.model_config import read_model_config
 
 DTYPES = {
     "float64": torch.float64,
@@ -97,6 +98,8 @@ def load_model(
     if dtype not in DTYPES:
         raise SpecError(f"model.dtype: {dtype!r} is unknown; use one of {', '.join(DTYPES)}.")
     source = _source(name)
+    # What is wrong with a name is told here: transformers would wait for the hub once more.
+    read_model_config(source, revision)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     place = _device(device)
     try:
@@ -202,16 +205,7 @@ def _source(name: str) -> str:
 
         return str(lab.model_path())
     path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").exists():
-            raise SpecError(
-                f"model: folder {name} has no config.json; give the folder that "
-                "save_pretrained wrote."
-            )
-        return str(path)
-    if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise SpecError(f"model: {name} is not a model folder; give a folder or a hub id.")
-    return name
+    return str(path) if path.is_dir() else name
 
 
 def _device(device: str) -> torch.device:
