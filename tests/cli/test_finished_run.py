@@ -60,7 +60,9 @@ def test_rollback_to_a_batch_and_again(revive, run):
     assert (undone["step"], undone["removed"]) == (1, ["home-2", "home-3", "home-4", "home-5"])
     assert undone["norm"] > 0
     assert updates(run) == {"000001.safetensors": before["000001.safetensors"]}
-    assert "interrupted" in revive("status", run).err
+    looked = revive("status", run).err
+    assert "rolled back; 2 of 6 edits in 1 batch" in looked
+    assert "makes what was undone again" in looked
     assert revive("resume", run, "--quiet").code == 0
     assert updates(run) == before
 
@@ -80,6 +82,7 @@ def test_rollback_of_one_edit(revive, model, run, tmp_path):
     again = revive("rollback", run, "--edit", "home-2")
     again.refused(2, "no edit 'home-2' is in the model of this run; it was taken out before")
     assert "It holds 5 edits: home-0, home-1, home-3, ..." in again.err
+    assert "edit home-2 was taken out; 'revive resume" in revive("status", run).err
     assert "home-2" not in json.loads(revive("rollback", run, "--to", "0", "--json").out)["removed"]
 
 

@@ -123,7 +123,7 @@ def test_a_kill_before_the_summary_of_a_stop_does_not_go_past_it(stopped):
 def test_an_alarm_that_was_rolled_back_is_raised_again(stopped):
     files = update_files(stopped)
     rollback_to(stopped, 1)
-    assert run_status(stopped).state == "interrupted"
+    assert run_status(stopped).state == "rolled back"
     resume(stopped)
     assert len(alarms(stopped)) == 2
     assert run_status(stopped).state == "stopped"

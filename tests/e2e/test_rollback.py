@@ -40,7 +40,7 @@ def test_going_back_and_on_gives_the_same_run(run_folder, calm_run, step):
     assert list(undone.removed) == [f"home-{n}" for n in range(2 * step, 13)]
     assert undone.norm > 0
     assert equal_tensors(edited_weights(run_folder), edited_weights(calm_run, step))
-    assert run_status(run_folder).state == "interrupted"
+    assert run_status(run_folder).state == "rolled back"
     resume(run_folder)
     same_end(run_folder, calm_run)
     assert run_status(run_folder).state == "finished"
@@ -96,7 +96,7 @@ def test_a_removed_edit_stays_out_when_the_run_goes_on(run_folder, calm_run, tin
 
 def test_after_a_removal_the_run_measures_again(run_folder, calm_run):
     rollback_edit(run_folder, "home-12")
-    assert run_status(run_folder).state == "interrupted"
+    assert run_status(run_folder).state == "rolled back"
     summary = resume(run_folder)
     calm = json.loads((calm_run / "summary.json").read_text("utf-8"))
     assert summary["final"]["weight_norm_ratio"] != calm["final"]["weight_norm_ratio"]

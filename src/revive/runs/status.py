@@ -11,13 +11,17 @@ from revive.runs.spec import load_spec
 from revive.runs.store import RunFolder
 from revive.runs.summary import NO_METRICS, standing, summarise
 
+_AT_REST = {"finish": "finished", "rollback": "rolled back"}
+"""What a run is whose last event that was."""
+
 
 @dataclass(frozen=True)
 class Status:
     """State of a run.
 
     Attributes:
-        state: `finished`, `running`, `stopped` (by its alarm), `interrupted` or `not started`.
+        state: `finished`, `running`, `stopped` (by its alarm), `rolled back` (and not gone on),
+            `interrupted` or `not started`.
         step: Committed batches.
         edits_made: Edits in committed batches.
         edits_total: Length of the stream.
@@ -59,13 +63,13 @@ def run_status(folder: Path) -> Status:
     events = Journal.read(run.journal)
     summary = summarise(spec, folder.name, events)
     total = next((e["edits"] for e in events if e["event"] == "start"), 0)
-    finished = any(e["event"] == "finish" for e in standing(events)[-1:])
-    state = "finished" if finished else "running" if run.locked() else "interrupted"
+    last = events[-1] if events else {"event": ""}
+    state = "running" if run.locked() else _AT_REST.get(last["event"], "interrupted")
     alarm = stopped_by_alarm(standing(events))
     if alarm is not None and state == "interrupted":
         state = "stopped"
-    if not events:
-        state = "running" if run.locked() else "not started"
+    if not events and state != "running":
+        state = "not started"
     rows = summary["curve"]
     metrics = {k: v for k, v in (rows[-1] if rows else {}).items() if k not in NO_METRICS}
     heard = "" if alarm is None else told(alarm)
@@ -73,6 +77,7 @@ def run_status(folder: Path) -> Status:
         "finished": f"finished; 'revive report {folder}' makes a page.",
         "running": "a process is working on it.",
         "stopped": f"{heard} 'revive resume {folder}' goes on all the same.",
+        "rolled back": _undone(last, folder),
         "interrupted": f"interrupted; 'revive resume {folder}' continues.",
         "not started": f"nothing committed yet; 'revive resume {folder}' begins.",
     }[state]
@@ -89,3 +94,9 @@ def run_status(folder: Path) -> Status:
         edits_left=None if spec.alarm is None else edits_left(spec.alarm, events),
         advice=advice,
     )
+
+
+def _undone(event: Mapping[str, Any], folder: Path) -> str:
+    if event.get("edit"):
+        return f"edit {event['edit']} was taken out; 'revive resume {folder}' measures without it."
+    return f"rolled back; 'revive resume {folder}' makes what was undone again."
