@@ -108,6 +108,12 @@ class Editor:
         )
         return cls(loaded, **settings)
 
+    def __repr__(self) -> str:
+        """What it edits and how, and what it has done."""
+        guard = self._guard or self._spec.guard.title
+        done = f"{counted(len(self.edits), 'edit')} in {counted(self.steps, 'batch')}"
+        return f"<Editor of {self._loaded.name}: {self._spec.editor.name}, guard {guard}; {done}>"
+
     @property
     def model(self) -> Any:
         """The Hugging Face model, with all edits in it."""

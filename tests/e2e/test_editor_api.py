@@ -55,6 +55,19 @@ def test_two_calls_and_undo_to_the_bit(editor, edits):
     assert editor.edits == ()
 
 
+def test_editor_and_results_say_what_they_are_in_a_line(editor, edits):
+    assert "memit-seq, guard Revive(" in repr(editor)
+    assert "; 0 edits in 0 batches>" in repr(editor)
+    results = editor.edit(edits[:3])
+    assert "; 3 edits in 2 batches>" in repr(editor)
+    assert "<batch of 2 edits, 0 failed; norm asked -> applied: " in repr(results)
+    assert "<batch of 1 edit, " in repr(results)
+    factors = results[0].updates[SITES[0]]
+    assert repr(factors) == "LowRank({} x {}, rank {})".format(*factors.shape, factors.rank)
+    # A line, not the numbers of a matrix.
+    assert len(repr(results)) < 1000
+
+
 def test_only_the_edited_sites_change(editor, edits):
     before = weights(editor)
     editor.edit(edits[:2])

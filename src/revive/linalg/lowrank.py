@@ -31,6 +31,10 @@ class LowRank:
                 f"right {tuple(self.right.shape)}; left's columns must equal right's rows."
             )
 
+    def __repr__(self) -> str:
+        """Shape and rank, not the numbers."""
+        return f"LowRank({self.shape[0]} x {self.shape[1]}, rank {self.rank})"
+
     @property
     def rank(self) -> int:
         """Number of columns of `left`: an upper bound on the matrix rank."""

@@ -25,6 +25,7 @@ from revive.guards.fitted import FittedGuard
 from revive.linalg.blocks import Blocks
 from revive.linalg.lowrank import LowRank
 from revive.models.ledger import Ledger
+from revive.wording import counted
 
 _LEFT, _RIGHT, _OWNER = "left|", "right|", "owner|"
 STATE = "state|"
@@ -53,6 +54,14 @@ class BatchResult:
     columns: Mapping[str, tuple[int, ...]]
     failed: Mapping[str, str]
     seconds: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        """What was made and how much was written where, without the numbers themselves."""
+        norms = ", ".join(f"{a.site.key} {a.asked:.4g} -> {a.applied:.4g}" for a in self.applied)
+        return (
+            f"<batch of {counted(len(self.made), 'edit')}, {len(self.failed)} failed; "
+            f"norm asked -> applied: {norms}; {sum(self.seconds.values()):.2f} s>"
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that replaying the batch needs."""
