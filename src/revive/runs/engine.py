@@ -31,6 +31,8 @@ _LEFT, _RIGHT, _OWNER = "left|", "right|", "owner|"
 STATE = "state|"
 """Begins the name of a stored tensor that advances the editor."""
 
+_TOLD = 8  # sites; mixtures of experts have hundreds
+
 
 @dataclass(frozen=True)
 class BatchResult:
@@ -57,10 +59,11 @@ class BatchResult:
 
     def __repr__(self) -> str:
         """What was made and how much was written where, without the numbers themselves."""
-        norms = ", ".join(f"{a.site.key} {a.asked:.4g} -> {a.applied:.4g}" for a in self.applied)
+        norms = [f"{a.site.key} {a.asked:.4g} -> {a.applied:.4g}" for a in self.applied]
+        told = ", ".join([*norms[:_TOLD], *(["..."] if len(norms) > _TOLD else [])])
         return (
             f"<batch of {counted(len(self.made), 'edit')}, {len(self.failed)} failed; "
-            f"norm asked -> applied: {norms}; {sum(self.seconds.values()):.2f} s>"
+            f"norm asked -> applied: {told}; {sum(self.seconds.values()):.2f} s>"
         )
 
     def tensors(self) -> dict[str, Tensor]:
