@@ -2,7 +2,8 @@
 
 import gc
 import tempfile
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -64,8 +65,20 @@ def test_editor_and_results_say_what_they_are_in_a_line(editor, edits):
     assert "<batch of 1 edit, " in repr(results)
     factors = results[0].updates[SITES[0]]
     assert repr(factors) == "LowRank({} x {}, rank {})".format(*factors.shape, factors.rank)
-    # A line, not the numbers of a matrix.
-    assert len(repr(results)) < 1000
+    # A line, not the numbers of a matrix, nor every expert of a mixture.
+    many = replace(results[0], applied=results[0].applied * 100)
+    assert ", ...;" in repr(many)
+    assert max(len(repr(results)), len(repr(many))) < 1000
+
+
+def test_a_model_read_from_the_disk_is_saved_without_a_word_of_shards(editor, tmp_path):
+    """transformers would warn of 50 GB at a time, which is not how large ours are."""
+    editor.model.hf_device_map = {"": "cpu"}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Attempting to save a model with offloaded modules")
+        editor.save_pretrained(str(tmp_path / "saved"))
+        with pytest.raises(UserWarning, match="shard_size"):
+            editor.model.save_pretrained(tmp_path / "control")
 
 
 def test_only_the_edited_sites_change(editor, edits):

@@ -101,8 +101,9 @@ def rollback_edit(
         history = standing(journal.events())
         events = [e for e in history if e["event"] == "batch"]
         batch = next((e for e in events if edit_id in e["made"]), None)
-        if batch is None or edit_id in removed(history):
-            raise SpecError(_unknown(edit_id, events, removed(history)))
+        gone = removed(history)
+        if batch is None or edit_id in gone:
+            raise SpecError(_unknown(edit_id, events, gone))
         step, last = batch["step"], journal.committed_step()
         parts = _parts(run, batch, edit_id)
         moved = None
