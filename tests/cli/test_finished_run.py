@@ -81,7 +81,7 @@ def test_rollback_of_one_edit(revive, model, run, tmp_path):
     assert (tmp_path / "without" / "model.safetensors").exists()
     again = revive("rollback", run, "--edit", "home-2")
     again.refused(2, "no edit 'home-2' is in the model of this run; it was taken out before")
-    assert "It holds 5 edits: home-0, home-1, home-3, ..." in again.err
+    assert "It holds 5 edits: home-0, home-1, home-3 and 2 more." in again.err
     assert "edit home-2 was taken out; 'revive resume" in revive("status", run).err
     assert "home-2" not in json.loads(revive("rollback", run, "--to", "0", "--json").out)["removed"]
 

@@ -126,7 +126,8 @@ def rollback_edit(
 
 def _unknown(edit_id: str, events: Sequence[Mapping[str, Any]], gone: frozenset[str]) -> str:
     held = [i for e in events for i in e["made"] if i not in gone]
-    some = f": {', '.join(held[:3])}{', ...' if len(held) > 3 else ''}" if held else ""
+    more = f" and {len(held) - 3:,} more" if len(held) > 3 else ""
+    some = f": {', '.join(held[:3])}{more}" if held else ""
     taken = "; it was taken out before" if edit_id in gone else ""
     return (
         f"--edit: no edit {edit_id!r} is in the model of this run{taken}. It holds "
