@@ -58,6 +58,7 @@ class Applied:
         rank: Number of protected directions.
         factors: The guarded update as committed.
         owners: As proposed, where the guard kept the columns.
+        columns: `[r]` squared Frobenius norm that each column asked for, where owners are known.
     """
 
     site: Site
@@ -68,6 +69,7 @@ class Applied:
     rank: int
     factors: LowRank
     owners: tuple[int, ...] | None = None
+    columns: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,15 @@ class Outcome:
         failed: Reason by edit index, for edits that could not be made.
         notes: Numbers worth a line in the journal (mean target loss and the like).
         seconds: Time by phase.
+        unsolved: Last loss by edit index, nats, of edits that were made although the model would
+            not say their target even as the editor wants its states to be.
     """
 
     increment: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     failed: Mapping[int, str] = field(default_factory=dict[int, str])
     notes: Mapping[str, float] = field(default_factory=dict[str, float])
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    unsolved: Mapping[int, float] = field(default_factory=dict[int, float])
 
 
 class Weights(Protocol):

@@ -95,7 +95,7 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
                 yield WeightUpdate(site, proposed, solved.indices if whole else None)
                 if self.history:
                     increment[f"keys.{site.key}"] = _met(keys[site.key], site)
-        return Outcome(increment, solved.failed, solved.notes, seconds)
+        return Outcome(increment, solved.failed, solved.notes, seconds, solved.unsolved)
 
     def advance(self, increment: Mapping[str, Tensor]) -> None:
         """Add a committed batch's keys to the history."""

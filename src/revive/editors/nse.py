@@ -81,7 +81,7 @@ class Nse(CovarianceEditor[NseOptions]):
         increment = {f"keys.{s.key}": sweep.keys(s) for s in context.sites}
         seconds["keys"] += perf_counter() - started
         notes = {**solved.notes, "rounds": float(rounds)}
-        return Outcome(increment, solved.failed, notes, seconds)
+        return Outcome(increment, solved.failed, notes, seconds, solved.unsolved)
 
     def _least(self, length: Tensor, received: Tensor | None) -> Tensor:
         """How much must be missing for an edit to take part, `[n]`."""

@@ -91,7 +91,7 @@ class Rome(TargetEditor[RomeOptions]):
             applied = yield WeightUpdate(site, factors, (owner,))
             written = applied.factors
             missing = missing - written.left.double() @ (written.right.double() @ key)
-        return Outcome({}, solved.failed, solved.notes, seconds)
+        return Outcome({}, solved.failed, solved.notes, seconds, solved.unsolved)
 
 
 def _outputs(context: EditContext, site: Site, keys: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ calibration solves once and spreads many times.
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import torch
@@ -21,6 +21,9 @@ from revive.editors.rows import EditRows, encode_edit
 from revive.editors.targets import Targets, TargetSettings, solve_targets
 from revive.errors import SpecError
 from revive.models.runner import context_length
+
+SOLVED = 0.5
+"""A target is solved whose loss ends below this, nats."""
 
 _T = TypeVar("_T")
 TargetOptionsT = TypeVar("TargetOptionsT", bound=TargetOptions)
@@ -37,6 +40,7 @@ class SolvedBatch:
         failed: Reason by index into the batch.
         notes: Numbers for the journal.
         seconds: Time taken.
+        unsolved: Last loss by index into the batch, of targets that stayed at `SOLVED` or above.
     """
 
     rows: tuple[EditRows, ...]
@@ -45,6 +49,7 @@ class SolvedBatch:
     failed: dict[int, str]
     notes: dict[str, float]
     seconds: float
+    unsolved: dict[int, float] = field(default_factory=dict[int, float])
 
 
 class TargetEditor(Editor[TargetOptionsT]):
@@ -80,8 +85,11 @@ class TargetEditor(Editor[TargetOptionsT]):
         if targets is not None:
             z = targets.z[~targets.failed]
         notes = target_notes(targets) if targets is not None and good else {}
+        loss = [] if targets is None else targets.loss.tolist()
+        unsolved = {i: x for i, x in zip(kept, loss, strict=True) if x >= SOLVED}
         elapsed = time.perf_counter() - started
-        return SolvedBatch(tuple(rows[i] for i in good), good, z, failed, notes, elapsed)
+        kept_rows = tuple(rows[i] for i in good)
+        return SolvedBatch(kept_rows, good, z, failed, notes, elapsed, unsolved)
 
     def measure(self, rows: Sequence[EditRows], context: EditContext) -> Tensor | None:
         """What the length of a shift is measured by, `[n]`; None for the length of z_0."""
@@ -143,7 +151,7 @@ def target_notes(targets: Targets) -> dict[str, float]:
     return {
         "target_loss": float(loss.mean()),
         "target_first_loss": float(first.mean()),
-        "target_solved": float((loss < 0.5).double().mean()),
+        "target_solved": float((loss < SOLVED).double().mean()),
         "target_evaluations": float(targets.evaluations.double().mean()),
         "target_shift": float(relative.mean()),
     }

@@ -63,6 +63,10 @@ class LowRank:
         _, core = self._core()
         return float(torch.linalg.matrix_norm(core))
 
+    def column_squares(self) -> Tensor:
+        """`[r]` squared Frobenius norm, fp64, of each column of `left` times its row of `right`."""
+        return self.left.double().square().sum(0) * self.right.double().square().sum(1)
+
     def spectral_norm(self) -> float:
         """Largest singular value, in fp64."""
         if self.rank == 0:

@@ -46,6 +46,8 @@ class BatchResult:
         columns: By parameter name, the edit in `made` that each column of its factors belongs to;
             without an entry where an update is no sum of one part per edit.
         failed: Reason by edit id.
+        withheld: By edit id, the share of its update's energy that the guard took out; of editors
+            whose update is a sum of one part per edit.
         seconds: Time by phase: targets, keys, solve, guard, write.
     """
 
@@ -55,6 +57,7 @@ class BatchResult:
     made: tuple[str, ...]
     columns: Mapping[str, tuple[int, ...]]
     failed: Mapping[str, str]
+    withheld: Mapping[str, float]
     seconds: Mapping[str, float]
 
     def __repr__(self) -> str:
@@ -127,6 +130,7 @@ class Engine:
                 if a.owners is not None
             },
             failed=failed,
+            withheld={edits[i].id: x for i, x in _withheld(applied, len(edits)).items()},
             seconds={**outcome.seconds, **seconds},
         )
 
@@ -218,6 +222,7 @@ class Engine:
             rank=result.rank,
             factors=factors,
             owners=update.owners if kept else None,
+            columns=proposed.column_squares() if kept and update.owners is not None else None,
         )
 
 
@@ -246,6 +251,7 @@ def _sum(parts: Sequence[Applied]) -> Applied:
     leak = sum(p.leak * p.applied**2 for p in parts) / written if written else 0.0
     owners = [p.owners for p in parts]
     joined = None if None in owners else tuple(i for o in owners for i in o or ())
+    columns = [p.columns for p in parts if p.columns is not None]
     return replace(
         parts[0],
         asked=asked**0.5,
@@ -255,4 +261,23 @@ def _sum(parts: Sequence[Applied]) -> Applied:
         rank=max(p.rank for p in parts),
         factors=factors,
         owners=joined,
+        columns=torch.cat(columns) if len(columns) == len(parts) else None,
     )
+
+
+def _withheld(applied: Sequence[Applied], count: int) -> dict[int, float]:
+    """By index of an edit: the share of its update's energy, over all sites, that is missing.
+
+    Args:
+        applied: One account per site.
+        count: Edits of the batch.
+    """
+    asked, kept = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
+    for one in applied:
+        if one.owners is None or one.columns is None:
+            return {}
+        owners = torch.tensor(one.owners)
+        asked.index_add_(0, owners, one.columns.cpu())
+        kept.index_add_(0, owners, one.factors.column_squares().cpu())
+    share = (1 - kept / asked).clamp(min=0.0)
+    return {i: x for i, x in enumerate(share.tolist()) if x == x}

@@ -34,6 +34,9 @@ from revive.runs.summary import removed, standing, summarise
 UNEDITED_SAMPLE = 200
 """Edits of the stream that the unedited model is measured on, where a probe sets no sample."""
 
+WITHHELD = 0.5
+"""From this share on, the journal tells what a guard took out of one edit's update."""
+
 
 def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict[str, Any]:
     """Begin a run and drive it to its end.
@@ -281,6 +284,8 @@ def batch_fields(batch: tuple[Edit, ...], result: BatchResult) -> dict[str, Any]
         "edits": [edit.id for edit in batch],
         "made": list(result.made),
         "failed": [{"id": i, "reason": reason} for i, reason in result.failed.items()],
+        "unsolved": {batch[i].id: loss for i, loss in result.outcome.unsolved.items()},
+        "withheld": {i: round(x, 4) for i, x in result.withheld.items() if x >= WITHHELD},
         "sites": {
             a.site.key: {
                 "asked": a.asked,
