@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from revive.data.check import check_edit
 from revive.data.edits import Edit
 from revive.data.repeats import Placed, settle
 from revive.data.standing import standing_edits
 from revive.errors import SpecError
 from revive.guards.base import Guard
+from revive.models.adopted import adopt
 from revive.models.loading import DeviceMap, LoadedModel, load_model
 from revive.models.saving import save_model
 from revive.probes.edits import score_edits
@@ -38,7 +41,8 @@ class Editor:
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        model: LoadedModel | nn.Module,
+        tokenizer: Any = None,
         *,
         method: str = "memit-seq",
         guard: Guard | str = "revive",
@@ -51,7 +55,10 @@ class Editor:
         """Set up; nothing is computed yet.
 
         Args:
-            loaded: The model.
+            model: A model of transformers that you hold, also one in DDP, PEFT or `torch.compile`,
+                which is edited in place, in the precision it has, and put into eval mode; or what
+                `load_model` gives.
+            tokenizer: Its fast tokenizer; what `load_model` gives has it.
             method: An editor's name, see `revive list editors`.
             guard: A guard, or its name.
             text: `lab`, or files of ordinary text that key second moments are taken from.
@@ -61,8 +68,10 @@ class Editor:
             options: Settings of the editor, e.g. `layers=[4, 5, 6]`, `ridge=15000.0`.
 
         Raises:
-            SpecError: A setting is unknown or malformed.
+            SpecError: A setting is unknown or malformed, or the model or its tokenizer cannot be
+                used.
         """
+        loaded = adopt(model, tokenizer)
         if not isinstance(guard, Guard | str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SpecError(
                 f"guard: {guard!r} is neither a guard nor a name; 'none' means no guard."

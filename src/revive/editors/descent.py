@@ -159,8 +159,10 @@ def _losses(
 
     With `share` its gradient, times this, is added to that of the leaves.
     """
-    own = dict(runner.model.named_parameters())
-    swapped = {f"model.{name}": leaf.to(own[name].dtype) for name, leaf in leaves.items()}
+    # Under an adapter of PEFT a parameter has another name than the one it answers to.
+    names = {parameter: name for name, parameter in runner.model.named_parameters()}
+    own = {key: runner.model.get_parameter(key) for key in leaves}
+    swapped = {f"model.{names[own[k]]}": leaf.to(own[k].dtype) for k, leaf in leaves.items()}
     state = next(iter(leaves.values())).dtype
     return functional_call(_Above(runner), swapped, (part, state, share))
 

@@ -146,7 +146,8 @@ class Guard(ABC):
         """Fit to a model's weights, to guard any code that changes them.
 
         Args:
-            model: Any module; a Hugging Face causal model if `sites` is a role.
+            model: Any module; a Hugging Face causal model if `sites` is a role. It may be wrapped
+                in DDP, PEFT or `torch.compile`; a weight is the same under its plain name.
             sites: A role of the model's family (`mlp_out`), or names of 2-D parameters. Experts
                 of a mixture share a parameter: each is a site, `name[3]`.
             transposed: Whether named parameters are stored `[in, out]`; None looks at the module

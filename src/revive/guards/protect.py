@@ -14,6 +14,7 @@ from revive.errors import NumericalError, SpecError
 from revive.guards.base import Guard
 from revive.guards.fitted import FittedGuard, Weights, unknown_site
 from revive.linalg.cache import BasisCache
+from revive.models.wrappers import has_adapters, plain_name, unwrap
 
 if TYPE_CHECKING:
     from revive.guards.trainer import GuardCallback
@@ -104,10 +105,15 @@ class ModelGuard(FittedGuard):
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         keys = [k for k in self.keys if id(_owner(self.model, k)[0]) in held]
         if not keys:
+            remedy = "give it the model's parameters, or fit the guard to those it has."
+            if has_adapters(self.model):
+                remedy = (
+                    "an adapter is trained beside them. Filter what it does to them when it is "
+                    "merged: with guard.protect(model): model.merge_adapter()."
+                )
             raise SpecError(
                 f"guard: the optimizer holds none of the {len(self.keys)} guarded parameters "
-                f"(such as {', '.join(self.keys[:1])}); give it the model's parameters, or fit "
-                "the guard to those it has."
+                f"(such as {', '.join(self.keys[:1])}); {remedy}"
             )
         return Attachment(self, optimizer, keys)
 
@@ -212,8 +218,9 @@ def _sites_of(
     if isinstance(sites, str):
         from revive.models.family import family_of  # loads transformers; names do not need it
 
-        family = family_of(model)
-        return {site.key: site.transposed for site in family.sites(model, role=sites)}
+        inner = unwrap(model)
+        family = family_of(inner)
+        return {site.key: site.transposed for site in family.sites(inner, role=sites)}
     if not sites:
         raise SpecError("guard.sites: the list is empty; name a parameter, or give 'mlp_out'.")
     return {n: _stored_transposed(model, n) if transposed is None else transposed for n in sites}
@@ -221,8 +228,9 @@ def _sites_of(
 
 def _stored_transposed(model: nn.Module, name: str) -> bool:
     _parameter(model, name)
-    holder = model.get_submodule(name.rpartition(".")[0])
-    return type(holder).__name__ == "Conv1D"
+    stored = _owner(model, name)[0]
+    holders = (m for m in model.modules() if any(p is stored for p in m.parameters(recurse=False)))
+    return any(type(holder).__name__ == "Conv1D" for holder in holders)
 
 
 def _parameter(model: nn.Module, name: str) -> Tensor:
@@ -231,7 +239,7 @@ def _parameter(model: nn.Module, name: str) -> Tensor:
     if isinstance(parameter, DTensor) or hasattr(parameter, "_local_shard"):
         raise SpecError(
             f"guard: {name} is sharded over devices (FSDP), and a shard has no singular directions "
-            "of its own. Guard an unsharded model; DDP is fine, fit the guard to the model inside."
+            "of its own. Guard an unsharded model; DDP is fine."
         )
     if index is None and parameter.ndim != 2:
         experts = "; of experts in one parameter name each, as in 'name[0]', or give 'mlp_out'"
@@ -248,19 +256,31 @@ def _matrix(parameter: nn.Parameter, index: int | None) -> Tensor:
 
 def _owner(model: nn.Module, name: str) -> tuple[nn.Parameter, int | None]:
     """The parameter that a name means, and which of its matrices: `name`, or `name[3]`."""
-    known = dict(model.named_parameters(remove_duplicate=False))
-    if name in known:
-        return known[name], None
     found = _ONE_OF.fullmatch(name)
-    if found is None or found["parameter"] not in known:
-        raise SpecError(unknown_site(name, known))
-    parameter, index = known[found["parameter"]], int(found["index"])
+    whole = _named(model, name)
+    if whole is not None:
+        return whole, None
+    parameter = None if found is None else _named(model, found["parameter"])
+    if found is None or parameter is None:
+        raise SpecError(unknown_site(name, dict(unwrap(model).named_parameters())))
+    index = int(found["index"])
     if parameter.ndim != 3 or index >= len(parameter):
         raise SpecError(
             f"guard: {found['parameter']} has shape {tuple(parameter.shape)}, so there is no "
             f"matrix {index} in it."
         )
     return parameter, index
+
+
+def _named(model: nn.Module, name: str) -> nn.Parameter | None:
+    """A parameter by its name, whatever the model or the name is wrapped in."""
+    inner = unwrap(model)
+    for holder, known in ((model, name), (inner, name), (inner, plain_name(name))):
+        try:
+            return holder.get_parameter(known)
+        except AttributeError:
+            continue
+    return None
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 
 from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import LoadedModel
+from revive.models.wrappers import adapters_merged
 from revive.runs.atomic import is_disk_full
 
 _SHARD = "4GB"
@@ -29,7 +30,8 @@ def save_model(
     with appearing(folder) as partial, warnings.catch_warnings():
         # It names a shard of 50 GB; one of these is in memory at a time.
         warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules")
-        loaded.model.save_pretrained(partial, max_shard_size=_SHARD)
+        with adapters_merged(loaded.model) as state:
+            loaded.model.save_pretrained(partial, state_dict=state, max_shard_size=_SHARD)
         for paper in papers:
             shutil.copyfile(paper, partial / paper.name)
         loaded.tokenizer.save_pretrained(partial)
