@@ -48,6 +48,22 @@ def progress_on_stderr(
         yield _patient(_plain(), patience)
 
 
+@contextmanager
+def hushed() -> Generator[None, None, None]:
+    """No bars and no remarks of transformers while models are loaded and saved."""
+    from transformers.utils import logging
+
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _patient(tell: Told, seconds: float) -> Told:
     started: dict[str, float] = {}
 

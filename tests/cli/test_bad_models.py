@@ -60,7 +60,7 @@ def test_a_model_folder_that_is_not_there(revive, spec, edits, tmp_path):
     missing = str(tmp_path / "none")
     for path in (missing, "./none"):
         ran = revive("run", spec(model={"name": path}), "--out", "out", "--quiet")
-        ran.refused(2, "model.name", path, "is not a folder; check the path")
+        ran.refused(2, "model.name", path, "there is no", "check the path")
     revive("edit", missing, edits, "--out", "out", "--quiet").refused(2, missing)
     revive("evaluate", missing).refused(2, missing)
     assert not (tmp_path / "out").exists()

@@ -5,8 +5,10 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 from revive.cli.output import say
 from revive.cli.progress import RunProgress
-from revive.progress import progress_on_stderr
+from revive.progress import hushed, progress_on_stderr
 from revive.runs.observe import Observer
+
+__all__ = ["ProgressObserver", "hushed", "watch"]
 
 
 class ProgressObserver(Observer):
@@ -70,19 +72,3 @@ def watch(label: str, quiet: bool) -> Generator[ProgressObserver, None, None]:
             yield observer
         finally:
             observer.close()
-
-
-@contextmanager
-def hushed() -> Generator[None, None, None]:
-    """No bars and no remarks of transformers while models are loaded and saved."""
-    from transformers.utils import logging
-
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

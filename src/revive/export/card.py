@@ -7,10 +7,10 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from revive.runs.model_config import looks_like_path
 from revive.runs.schema import RunSpec
 from revive.runs.summary import standing
 from revive.runs.yaml_text import format_yaml
+from revive.sources.source import looks_like_path
 from revive.wording import counted
 
 _SHOWN = {

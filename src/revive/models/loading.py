@@ -15,12 +15,15 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from revive.architectures import require_family
 from revive.errors import PrerequisiteError, SpecError
 from revive.models.family import Family, family_of
 from revive.models.fingerprint import model_fingerprint
+from revive.models.gguf import as_loud_as_asked, make_plain, read_tokenizer
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
 from revive.runs.model_config import read_model_config
+from revive.sources.source import Source, find_source
 
 DTYPES = {
     "float64": torch.float64,
@@ -40,7 +43,7 @@ class LoadedModel:
     """A model ready for editing.
 
     Attributes:
-        name: What was asked for (`lab`, a folder, a hub id).
+        name: What was asked for (a name of ours, a folder, a GGUF file, a hub id).
         model: The causal language model, in eval mode.
         tokenizer: Its fast tokenizer.
         family: Its family.
@@ -75,10 +78,11 @@ def load_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> LoadedModel:
-    """Load a model by folder, hub id, or `lab`.
+    """Load a model by folder, GGUF file, hub id, or one of our names.
 
     Args:
-        name: `lab` for the embedded model, a folder, or a hub id.
+        name: `lab` for the embedded model, `smollm2`, which is fetched on first use, a folder, a
+            GGUF file or a folder that holds one, or a hub id.
         dtype: float32 (default), float64, bfloat16 or float16. Never the checkpoint's own by
             accident: transformers 5 would take that.
         device: `auto` (CUDA if there is one, else CPU), `cpu`, `cuda`, `cuda:1`, ...
@@ -97,15 +101,18 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise SpecError(f"model.dtype: {dtype!r} is unknown; use one of {', '.join(DTYPES)}.")
-    source = _source(name)
-    # What is wrong with a name is told here: transformers would wait for the hub once more.
-    read_model_config(source, revision)
+    source = find_source(name)
+    # What is wrong with a model is told here: transformers would wait for the hub once more, and
+    # read its weights first.
+    require_family(read_model_config(name, revision))
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     place = _device(device)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise _unreadable(name, source, error) from error
+    tokenizer = _tokenizer(name, source, options)
+    options |= source.options
+    if source.gguf is not None:
+        _check_gguf(name, quantize)
+        # What is dequantised is in memory.
+        device_map = None if device_map == ON_DISK else device_map
     placed: dict[str, Any] = {"device_map": _device_map(device_map)}
     fingerprint, quantized = "", ""
     if quantize is not None:
@@ -113,7 +120,7 @@ def load_model(
         whole = _read(name, source, dtype, place, {"device_map": ON_DISK}, options)
         fingerprint = model_fingerprint(whole)
         placed["quantization_config"] = quantization(
-            quantize, source, DTYPES[dtype], edited, **options
+            quantize, source.place, DTYPES[dtype], edited, **options
         )
         placed["device_map"] = placed["device_map"] or {"": str(place)}
         quantized = f"{quantize} but {sorted(edited)}"
@@ -132,7 +139,7 @@ def load_model(
 
 def _read(
     name: str,
-    source: str,
+    source: Source,
     dtype: str,
     place: torch.device,
     placed: Mapping[str, Any],
@@ -144,9 +151,10 @@ def _read(
     folder = tempfile.TemporaryDirectory(prefix="revive-") if mapped else None
     on_cpu = _on_cpu(placed["device_map"], place)
     try:
-        with _quiet("accelerate.big_modeling"):  # it warns of what was asked for
+        # accelerate warns of what was asked for
+        with _quiet("accelerate.big_modeling"), as_loud_as_asked():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                source,
+                source.place,
                 dtype=DTYPES[dtype],
                 # On short rows with masks, plain products beat torch's fused attention on a CPU.
                 attn_implementation="eager" if on_cpu else None,
@@ -162,6 +170,8 @@ def _read(
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, source, error) from error
     model, report = loaded
+    if source.gguf is not None:
+        make_plain(model)
     if folder is not None:
         weakref.finalize(model, folder.cleanup)
     if report["missing_keys"]:
@@ -172,6 +182,23 @@ def _read(
             f"{missing[0]}; give a complete checkpoint of a causal language model."
         )
     return model
+
+
+def _tokenizer(name: str, source: Source, options: Mapping[str, Any]) -> Any:
+    try:
+        if source.gguf is not None:
+            return read_tokenizer(source.gguf)
+        return AutoTokenizer.from_pretrained(source.place, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _unreadable(name, source, error) from error
+
+
+def _check_gguf(name: str, quantize: str | None) -> None:
+    if quantize is not None:
+        raise SpecError(
+            f"model.quantize: {name} is a GGUF file, which is dequantised as a whole; leave "
+            "model.quantize out, or give the model's safetensors folder."
+        )
 
 
 @contextmanager
@@ -188,24 +215,17 @@ def _quiet(name: str) -> Generator[None, None, None]:
 def model_source(name: str, revision: str | None = None) -> Path | None:
     """The folder that a model is read from: its own, or the local copy of a hub id; else None.
 
+    None of a GGUF file: what lies beside it need not be the model's.
+
     Args:
-        name: `lab`, a folder, or a hub id.
+        name: A name of ours, a folder, a GGUF file, or a hub id.
         revision: Of a hub id.
     """
-    source = Path(_source(name))
-    if source.is_dir():
-        return source
+    source = find_source(name)
+    if source.folder is not None:
+        return source.folder if source.gguf is None else None
     found = try_to_load_from_cache(name, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
-
-
-def _source(name: str) -> str:
-    if name == "lab":
-        from revive import lab
-
-        return str(lab.model_path())
-    path = Path(name).expanduser()
-    return str(path) if path.is_dir() else name
 
 
 def _device(device: str) -> torch.device:
@@ -237,7 +257,7 @@ def _on_cpu(placed: Any, place: torch.device) -> bool:
     return place.type == "cpu" if placed is None else not torch.cuda.is_available()
 
 
-def _unreadable(name: str, source: str, error: Exception) -> Exception:
+def _unreadable(name: str, source: Source, error: Exception) -> Exception:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "trust_remote_code" in str(error):
         # transformers' own advice is about a Python argument.
@@ -246,7 +266,7 @@ def _unreadable(name: str, source: str, error: Exception) -> Exception:
             "it say so: model.trust_remote_code: true in a spec (--set "
             "model.trust_remote_code=true), or --trust-remote-code."
         )
-    if Path(source).is_dir():
+    if source.folder is not None:
         return SpecError(f"model: cannot read {name}: {reason}")
     return PrerequisiteError(
         f"model: cannot get {name!r} from the hub: {reason} If it is a folder, check the path; "

@@ -1,10 +1,12 @@
 """Save a model folder that `from_pretrained` loads."""
 
 import shutil
+import stat
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -30,19 +32,26 @@ def save_model(
     with appearing(folder) as partial, warnings.catch_warnings():
         # It names a shard of 50 GB; one of these is in memory at a time.
         warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules")
-        with adapters_merged(loaded.model) as state:
-            loaded.model.save_pretrained(partial, state_dict=state, max_shard_size=_SHARD)
+        save_to(partial, loaded.model, loaded.tokenizer, card=card)
         for paper in papers:
             shutil.copyfile(paper, partial / paper.name)
-        loaded.tokenizer.save_pretrained(partial)
-        if card is not None:
-            (partial / "README.md").write_text(card, encoding="utf-8")
     return folder
+
+
+def save_to(folder: Path, model: Any, tokenizer: Any, *, card: str | None) -> None:
+    """Save model, tokenizer and card into a folder that is there."""
+    with adapters_merged(model) as state:
+        model.save_pretrained(folder, state_dict=state, max_shard_size=_SHARD)
+    tokenizer.save_pretrained(folder)
+    if card is not None:
+        (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 @contextmanager
 def appearing(folder: Path) -> Generator[Path, None, None]:
     """A folder to write to, that takes its place as a whole or not at all.
+
+    It and its files have the modes that the umask asks for, whoever wrote or copied them.
 
     Raises:
         SpecError: It exists and is not empty.
@@ -54,7 +63,9 @@ def appearing(folder: Path) -> Generator[Path, None, None]:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
+        mode = partial.stat().st_mode
         yield partial
+        _open_up(partial, mode)
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)
@@ -66,3 +77,11 @@ def appearing(folder: Path) -> Generator[Path, None, None]:
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _open_up(folder: Path, mode: int) -> None:
+    """Give everything the modes of a folder that was just made; safetensors hides its files."""
+    folder.chmod(stat.S_IMODE(mode))
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(stat.S_IMODE(mode) & (0o777 if path.is_dir() else 0o666))

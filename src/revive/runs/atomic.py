@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,10 @@ def replacing(path: Path) -> Generator[Path, None, None]:
     partial = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode  # what the umask asks for; safetensors hides its files
         yield partial
+        partial.chmod(stat.S_IMODE(mode))
         _flush(partial)
         partial.replace(path)
         _flush(path.parent)

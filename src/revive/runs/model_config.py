@@ -1,69 +1,46 @@
-"""A model's `config.json`, read without loading anything heavy."""
+"""A model's config, read without loading anything heavy."""
 
 import json
 from pathlib import Path
 from typing import Any, cast
 
 from revive.errors import PrerequisiteError, SpecError
+from revive.sources.gguf import read_config
+from revive.sources.named import NAMED
+from revive.sources.source import find_source
 
-LAB = "lab"
 _CONFIG = "config.json"
 _TOKENIZER = "tokenizer.json"
 
 
 def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
-    """The config of `lab`, of a folder, or of a hub id; of a hub model it alone is fetched.
+    """A model's config; of a hub model it alone is fetched, and of none any weight is read.
 
     Args:
-        name: As in the spec.
+        name: As in the spec: a name of ours, a folder, a GGUF file, or a hub id.
         revision: Branch, tag or commit, for a hub id.
 
     Raises:
         SpecError: There is no such model, or its config cannot be read.
-        PrerequisiteError: The model is not in the cache, and the hub does not give it.
+        PrerequisiteError: The model is not in the cache, and the hub or index does not give it.
     """
-    if name == LAB:
-        from revive.lab.facts import model_path
-
-        path = model_path() / _CONFIG
-        if not path.is_file():
-            raise PrerequisiteError(
-                "model.name: the lab model is not part of this installation; reinstall "
-                "revive-edit from a complete package."
-            )
-    elif Path(name).is_dir():
-        path = Path(name) / _CONFIG
-        if not path.is_file():
-            raise SpecError(
-                f"model.name: folder {name} has no config.json; name the folder of a Hugging Face "
-                "model."
-            )
-    elif Path(name).exists() or looks_like_path(name):
-        raise SpecError(f"model.name: {name} is not a folder; check the path.")
-    else:
-        path = _from_hub(name, revision)
-    return _parse(path)
+    source = find_source(name)
+    if source.gguf is not None:
+        return read_config(source.gguf)
+    return _parse(_from_hub(name, revision) if source.folder is None else source.folder / _CONFIG)
 
 
 def tokenizer_file(name: str, revision: str | None = None) -> Path | None:
     """The model's `tokenizer.json`, if it is at hand."""
-    if name == LAB:
-        from revive.lab.facts import model_path
-
-        path = model_path() / _TOKENIZER
-    elif Path(name).is_dir():
-        path = Path(name) / _TOKENIZER
+    source = find_source(name)
+    if source.folder is not None:
+        path = source.folder / _TOKENIZER
     else:
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(name, _TOKENIZER, revision=revision)
         path = Path(found) if isinstance(found, str) else Path()
     return path if path.is_file() else None
-
-
-def looks_like_path(name: str) -> bool:
-    """Whether a name can only be a folder's: hub ids have at most one slash, and inside."""
-    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
@@ -81,7 +58,8 @@ def _from_hub(name: str, revision: str | None) -> Path:
         return Path(hf_hub_download(name, _CONFIG, revision=revision))
     except HFValidationError as error:
         raise SpecError(
-            f"model.name: {name!r} is neither 'lab', nor a folder here, nor a hub id."
+            f"model.name: {name!r} is neither a folder nor a GGUF file here, nor a hub id, nor one "
+            f"of {', '.join(NAMED)}."
         ) from error
     except LocalEntryNotFoundError as error:
         raise PrerequisiteError(

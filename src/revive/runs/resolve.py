@@ -14,7 +14,6 @@ from revive.presets.table import choose
 from revive.runs.complaints import complaint
 from revive.runs.experts import EDITORS, refuse_on_experts
 from revive.runs.guard_options import GUARD_OPTIONS, GuardOptions
-from revive.runs.model_config import LAB
 from revive.runs.probe_options import PROBE_OPTIONS
 from revive.runs.schema import (
     EditorSpec,
@@ -26,8 +25,11 @@ from revive.runs.schema import (
     SinkSpec,
 )
 from revive.runs.sink_options import SINK_OPTIONS
+from revive.sources.named import named
 from revive.tasks.collect import locate
 from revive.tasks.suites import split
+
+_LAB = "lab"  # edits and text that come with the package
 
 
 def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
@@ -161,9 +163,10 @@ def _settings(
 
 
 def _model(model: ModelSpec) -> ModelSpec:
-    if model.name == LAB or not Path(model.name).is_dir():
+    path = Path(model.name).expanduser()
+    if named(model.name) is not None or not path.exists():
         return model
-    return model.model_copy(update={"name": str(Path(model.name).resolve())})
+    return model.model_copy(update={"name": str(path.resolve())})
 
 
 def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
@@ -222,13 +225,15 @@ def _sink(sink: SinkSpec) -> SinkSpec:
 def _moments(spec: RunSpec) -> MomentsSpec:
     text = spec.moments.text
     needed = editor_options(spec.editor).needs_moments
-    if text is None and spec.model.name != LAB and needed:
+    known = named(spec.model.name)
+    stand_in = None if known is None else known.text
+    if text is None and stand_in is None and needed:
         raise SpecError(
             f"moments.text: {spec.editor.name} needs ordinary text to know which keys to keep. "
             "Name files, `moments: {text: [corpus.txt]}`, or `text: lab` for the small corpus "
             "that comes along, which is enough to try things out."
         )
-    resolved = LAB if text is None and spec.model.name == LAB else text
+    resolved = stand_in if text is None else text
     if isinstance(resolved, list):
         resolved = [_file("moments.text", path) for path in resolved]
     return spec.moments.model_copy(update={"text": resolved})
@@ -242,4 +247,4 @@ def _file(key: str, path: str) -> str:
 
 
 def _absolute(path: str) -> str:
-    return path if path == LAB else str(Path(path).resolve())
+    return path if path == _LAB else str(Path(path).resolve())

