@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import LoadedModel
 from revive.models.wrappers import adapters_merged
-from revive.runs.atomic import is_disk_full
+from revive.runs.atomic import folder_beside, is_disk_full
 
 _SHARD = "4GB"
 
@@ -59,24 +59,20 @@ def appearing(folder: Path) -> Generator[Path, None, None]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"{folder} exists and is not empty; choose another folder.")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        mode = partial.stat().st_mode
-        yield partial
-        _open_up(partial, mode)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
+        with folder_beside(folder) as partial:
+            mode = partial.stat().st_mode
+            yield partial
+            _open_up(partial, mode)
+            if folder.exists():
+                folder.rmdir()
+            partial.rename(folder)
     except (OSError, SafetensorError) as error:
         if is_disk_full(error):
             raise PrerequisiteError(
                 f"{folder}: the disk is full; free some space and save again."
             ) from error
         raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _open_up(folder: Path, mode: int) -> None:

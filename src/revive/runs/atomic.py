@@ -2,7 +2,10 @@
 
 import errno
 import os
+import re
+import secrets
 import shutil
+import socket
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -10,7 +13,10 @@ from pathlib import Path
 
 from revive.errors import PrerequisiteError
 
-_MARK = ".partial"
+# Of a file: its name, a process and something drawn (older versions drew nothing). Of a folder: the
+# host and a process on it.
+_FILE = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.partial", re.DOTALL)
+_FOLDER = re.compile(r"\.revive-(?P<host>.*)-(?P<process>\d+)-[0-9a-f]{8}\.partial", re.DOTALL)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -24,7 +30,7 @@ def replacing(path: Path) -> Generator[Path, None, None]:
     Raises:
         PrerequisiteError: The disk is full.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
@@ -61,15 +67,36 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+@contextmanager
+def folder_beside(path: Path) -> Generator[Path, None, None]:
+    """A new folder beside `path` under a name that nobody else has; removed with the block.
+
+    So are those of processes of this host that were killed. Nothing else is ever removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(".revive-*.partial"):
+        found = _FOLDER.fullmatch(left.name)
+        if found and found["host"] == _host() and not _lives(int(found["process"])):
+            shutil.rmtree(left, ignore_errors=True)
+    name = f".revive-{_host()}-{os.getpid()}-{secrets.token_hex(4)}.partial"
+    partial = path.with_name(name)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def remove_partials(folder: Path) -> None:
     """Clear what a killed process left half written. Only for whoever holds the folder's lock."""
-    for partial in folder.glob(f".*{_MARK}"):
-        partial.unlink(missing_ok=True)
+    for partial in folder.glob(".*.partial"):
+        if is_partial(partial):
+            partial.unlink(missing_ok=True)
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a killed process left this file half written."""
-    return path.name.startswith(".") and path.name.endswith(_MARK)
+    """Whether this is a file that a killed process of ours left half written."""
+    return _FILE.fullmatch(path.name) is not None and not path.is_dir()
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -97,3 +124,17 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _host() -> str:
+    return re.sub(r"\W", "_", socket.gethostname())[:60]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
