@@ -16,12 +16,14 @@ def plain_target(
     edit_rows,
     *,
     steps,
-    lr,
+    optimizer="adam",
+    lr=0.0,
+    max_step=0.0,
     weight_decay,
     kl_factor,
     clamp,
     stop_loss,
-    stop="loss",
+    stop_margin=None,
 ):
     """Solve one edit's target; returns (z, loss, evaluations)."""
     for p in model.parameters():
@@ -47,18 +49,19 @@ def plain_target(
     width = model.config.hidden_size
     dtype = next(model.parameters()).dtype
     delta = torch.zeros(width, dtype=dtype, requires_grad=True)
-    optimizer = torch.optim.Adam([delta], lr=lr)
+    adam = torch.optim.Adam([delta], lr=lr)
     base = None
     evaluations = 0
     for step in range(steps):
-        optimizer.zero_grad()
-        row_losses, first = [], True
+        adam.zero_grad()
+        row_losses, leads = [], []
         for row in edit_rows.rewrite:
             log_p = forward(row, delta)
             picked = [log_p[p, y] for p, y in zip(row.positions, row.labels, strict=True)]
             row_losses.append(-torch.stack(picked).mean())
-            best = [int(log_p[p].argmax()) for p in row.positions]
-            first = first and best == list(row.labels)
+            for p, y in zip(row.positions, row.labels, strict=True):
+                others = torch.cat([log_p[p, :y], log_p[p, y + 1 :]])
+                leads.append(float((log_p[p, y] - others.max()).detach()))
         essence = forward(edit_rows.essence, delta)[edit_rows.essence.lookup]
         if base is None:
             base = essence.detach().clone()
@@ -66,11 +69,18 @@ def plain_target(
         decay = weight_decay * delta.norm() / state["z0"].norm() ** 2
         loss = torch.stack(row_losses).mean() + kl_factor * kl + decay
         evaluations += 1
-        if loss.item() < stop_loss or step == steps - 1 or (stop == "first-rank" and first):
+        won = stop_margin is not None and min(leads) >= stop_margin
+        if loss.item() < stop_loss or step == steps - 1 or won:
             break
         loss.backward()
-        optimizer.step()
+        if optimizer == "adam":
+            adam.step()
         with torch.no_grad():
+            if optimizer == "polyak":
+                size = float(delta.grad.norm())
+                gap = max(loss.item() - stop_loss, 0.02)
+                length = min(gap / size, max_step * float(state["z0"].norm()))
+                delta.sub_(length * delta.grad / size)
             bound = clamp * state["z0"].norm()
             if delta.norm() > bound:
                 delta.mul_(bound / delta.norm())

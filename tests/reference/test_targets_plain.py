@@ -62,7 +62,16 @@ def test_an_early_stop_freezes_that_edit_alone():
 
 
 @pytest.mark.parametrize("model", MODELS[:3])
-def test_a_stop_at_the_first_rank_equals_the_plain_one(model):
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"lr": 0.3, "stop_margin": 0.0},
+        {"lr": 0.3, "stop_margin": 0.5},
+        {"optimizer": "polyak", "max_step": 0.2, "stop_margin": 0.5},
+    ],
+    ids=["adam, first rank", "adam, margin", "polyak, margin"],
+)
+def test_a_stop_by_the_answer_equals_the_plain_one(model, how):
     runner = load_runner(model, torch.float64)
 
     # Two rows and the first token: more than that these tiny models never rank first.
@@ -73,8 +82,7 @@ def test_a_stop_at_the_first_rank_equals_the_plain_one(model):
         EditRows(tuple(map(shortened, e.rewrite[:2])), e.essence)
         for e in token_rows(model, "0") + token_rows(model, "1")
     ]
-    options = {"steps": 12, "lr": 0.3, **PLAIN, "clamp": 8.0, "stop": "first-rank"}
-    options["stop_loss"] = 0.0
+    options = {**PLAIN, "steps": 12, "clamp": 8.0, **how, "stop_loss": 0.0}
     batched = solve_targets(runner, rows, TargetSettings(layer=1, **options))
     block = runner.family.blocks_of(runner.model)[1]
     for i, edit in enumerate(rows):

@@ -13,6 +13,7 @@ Differs from the paper:
 - A model without a published value gets lambda_F by rule, see `EncoreOptions`.
 """
 
+from dataclasses import replace
 from typing import ClassVar, final
 
 from revive.editors.base import EditContext
@@ -49,4 +50,7 @@ class Encore(LeastSquaresEditor[EncoreOptions]):
 
     def target_settings(self, layer: int) -> TargetSettings:
         """MEMIT's, with the early stop."""
-        return target_settings(self.options, layer, stop=self.options.stop)
+        settings = target_settings(self.options, layer)
+        if self.options.stop == "first-rank" and settings.stop_margin is None:
+            settings = replace(settings, stop_margin=0.0)
+        return settings

@@ -50,22 +50,30 @@ class TargetOptions(EditorOptions):
 
     Attributes:
         steps: Most loss evaluations per target [v_num_grad_steps].
+        optimizer: `adam`, as published, or `polyak`, whose steps need no size chosen for the model
+            (`editors.target_steps`); None is `adam`.
         lr: Adam's step size for targets [v_lr].
+        max_step: Polyak's longest step, relative to the hidden state.
         weight_decay: Penalty on the relative length of the shift [v_weight_decay].
         kl_factor: Weight of keeping what the subject is [kl_factor].
         clamp: Longest shift, relative to the hidden state [clamp_norm_factor].
         stop_loss: A target is solved below this loss; 0.05 in the authors' code.
+        stop_margin: It also is once every target token leads every other one by this much
+            log-probability (nats) in every context; None is never.
         contexts: Generated texts that stand before the prompt.
         context_length: Tokens of each.
         key_average: Whether keys average plain prompt and contexts; ours when False.
     """
 
     steps: Annotated[int, Field(ge=1)] | None = None
+    optimizer: Literal["adam", "polyak"] | None = None
     lr: Positive | None = None
+    max_step: Positive | None = None
     weight_decay: NotNegative | None = None
     kl_factor: NotNegative | None = None
     clamp: Positive | None = None
     stop_loss: NotNegative = 0.05
+    stop_margin: NotNegative | None = None
     contexts: Annotated[int, Field(ge=0)] = 5
     context_length: Annotated[int, Field(ge=1)] = 10
     key_average: bool = True

@@ -9,7 +9,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -116,19 +116,20 @@ def encode_batch(
     return rows, failed
 
 
-def target_settings(
-    options: TargetOptions, layer: int, *, stop: Literal["loss", "first-rank"] = "loss"
-) -> TargetSettings:
+def target_settings(options: TargetOptions, layer: int) -> TargetSettings:
     """The solver's settings from resolved editor options."""
+    polyak = options.optimizer == "polyak"
     return TargetSettings(
         layer=layer,
         steps=known(options.steps, "steps"),
-        lr=known(options.lr, "lr"),
+        optimizer="polyak" if polyak else "adam",
+        lr=0.0 if polyak else known(options.lr, "lr"),
+        max_step=known(options.max_step, "max_step") if polyak else 0.0,
         weight_decay=known(options.weight_decay, "weight_decay"),
         kl_factor=known(options.kl_factor, "kl_factor"),
         clamp=known(options.clamp, "clamp"),
         stop_loss=options.stop_loss,
-        stop=stop,
+        stop_margin=options.stop_margin,
     )
 
 

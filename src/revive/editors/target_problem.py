@@ -9,13 +9,13 @@ from torch import Tensor
 from revive.editors.rows import EditRows, Row
 from revive.editors.shift import Shift
 from revive.editors.target_settings import Targets, TargetSettings
+from revive.editors.target_steps import Adam, Polyak, Step
 from revive.linalg.basis import SpectralBasis
 from revive.models.prefix import PrefixCache
 from revive.models.recording import outputs_of
 from revive.models.runner import BlockRunner
 from revive.models.walk import Walk
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 # At most three steps are computed for an edit that has stopped, of twenty or more.
 _LOOK_EVERY = 4
 
@@ -96,7 +96,7 @@ class TargetProblem:
         self._avoid = None if avoid is None or avoid.rank == 0 else avoid.u.to(self._z0)
 
     def solve(self) -> Targets:
-        """Run Adam until every edit has stopped.
+        """Optimise until every edit has stopped.
 
         A stopped edit is frozen by a mask at once, and leaves the computation at the next look:
         to look is to wait for the device, so on an accelerator it is not done at every step.
@@ -105,7 +105,7 @@ class TargetProblem:
         n, device = self._count, z0.device
         bound = s.clamp * self._length
         delta = torch.zeros_like(z0)
-        moment1, moment2 = torch.zeros_like(z0), torch.zeros_like(z0)
+        rule = self._step_rule()
         loss = torch.full((n,), float("nan"), dtype=self._state_dtype, device=device)
         first = loss.clone()
         evaluations = torch.zeros(n, dtype=torch.long, device=device)
@@ -144,11 +144,7 @@ class TargetProblem:
             usable = gradient.isfinite().all(dim=1)
             failed[active] |= live & ~usable
             gradient = torch.where((live & usable)[:, None], gradient, torch.zeros_like(gradient))
-            m = _BETA1 * moment1[active] + (1 - _BETA1) * gradient
-            v = _BETA2 * moment2[active] + (1 - _BETA2) * gradient.square()
-            moment1[active], moment2[active] = m, v
-            unbiased = (v / (1 - _BETA2 ** (step + 1))).sqrt() + _EPSILON
-            moved = delta[active] - s.lr * (m / (1 - _BETA1 ** (step + 1))) / unbiased
+            moved = delta[active] + rule(gradient, loss[active], active)
             moved = self._admissible(moved, bound[active])
             delta[active] = torch.where(live[:, None], moved, delta[active])
         delta = torch.where(failed[:, None], torch.zeros_like(delta), delta)
@@ -158,9 +154,20 @@ class TargetProblem:
             z = z0 + self._shift.at_block(self._y0, shift)
         return Targets(z, z0, loss, first, evaluations, failed)
 
+    def _step_rule(self) -> Step:
+        s = self._settings
+        if s.optimizer == "polyak":
+            return Polyak(s.stop_loss, s.max_step * self._length, self._allowed)
+        return Adam(self._z0, s.lr)
+
+    def _allowed(self, vectors: Tensor) -> Tensor:
+        """Vectors without what lies in the directions to avoid."""
+        if self._avoid is None:
+            return vectors
+        return vectors - (vectors @ self._avoid) @ self._avoid.T
+
     def _admissible(self, delta: Tensor, bound: Tensor) -> Tensor:
-        if self._avoid is not None:
-            delta = delta - (delta @ self._avoid) @ self._avoid.T
+        delta = self._allowed(delta)
         norm = delta.norm(dim=1)
         scale = torch.where(norm > bound, bound / norm.clamp(min=1e-30), torch.ones_like(norm))
         return delta * scale[:, None]
@@ -187,9 +194,9 @@ class TargetProblem:
         total = torch.zeros(len(active), dtype=log_p.dtype, device=delta.device)
         total = total.index_add(0, owner, nll)
         done = torch.zeros(len(active), dtype=torch.bool, device=delta.device)
-        if s.stop == "first-rank":
-            missed = (log_p.detach().argmax(dim=1) != labels).to(delta.device)
-            done = torch.zeros_like(total).index_add(0, owner, missed.to(total.dtype)) == 0
+        if s.stop_margin is not None:
+            short = (lead(log_p.detach(), labels) < s.stop_margin).to(delta.device)
+            done = torch.zeros_like(total).index_add(0, owner, short.to(total.dtype)) == 0
         if essence is not None:
             log_q = self._log_probabilities(essence, shift)
             base = log_q.detach() if base is None else base
@@ -260,6 +267,19 @@ class TargetProblem:
                 hidden.dtype if hidden.dtype == torch.float64 else torch.float32
             ),
         )
+
+
+def lead(log_p: Tensor, labels: Tensor) -> Tensor:
+    """How far the log-probability of every label lies above the best other one, `[reads]`.
+
+    Args:
+        log_p: `[reads, vocabulary]`.
+        labels: `[reads]`.
+    """
+    best = log_p.topk(2, dim=1)
+    own = log_p.gather(1, labels[:, None]).squeeze(1)
+    rival = torch.where(best.indices[:, 0] == labels, best.values[:, 1], best.values[:, 0])
+    return own - rival
 
 
 def _rows_by_owner(owned: Sequence[tuple[int, Row]]) -> dict[int, int]:

@@ -15,13 +15,16 @@ class TargetSettings:
     Attributes:
         layer: l*, the block whose output is set.
         steps: v_num_grad_steps: at most this many loss evaluations, one fewer updates.
-        lr: v_lr.
+        optimizer: `adam`, as published, or `polyak` (`target_steps`).
+        lr: v_lr, of Adam.
+        max_step: Longest step of Polyak's, relative to ||z_0||.
         weight_decay: v_weight_decay.
         kl_factor: Weight of the essence term.
         clamp: clamp_norm_factor: ||delta|| <= clamp * ||z_0||.
         stop_loss: An edit stops below this loss.
-        stop: `loss`: at `stop_loss` alone; `first-rank`: also once every target token ranks first
-            in every rewriting row (ENCORE, arXiv 2502.01636).
+        stop_margin: It also stops once the log-probability of every target token, in every
+            rewriting row, is so far (nats) above that of any other token. 0 is the early stop of
+            ENCORE (arXiv 2502.01636); None is no such stop.
         tokens_per_chunk: Row tokens optimised at once; bounds memory.
         look_every: Steps between two looks at which edits have stopped, each of which waits for
             the device; None is 1 on a CPU and 4 elsewhere. The result does not depend on it.
@@ -29,12 +32,14 @@ class TargetSettings:
 
     layer: int
     steps: int
-    lr: float
+    optimizer: Literal["adam", "polyak"] = "adam"
+    lr: float = 0.0
+    max_step: float = 0.0
     weight_decay: float
     kl_factor: float
     clamp: float
     stop_loss: float = 0.05
-    stop: Literal["loss", "first-rank"] = "loss"
+    stop_margin: float | None = None
     tokens_per_chunk: int = CHUNK
     look_every: int | None = None
 
