@@ -63,9 +63,7 @@ class Adam:
 class Polyak:
     """Polyak's step, bounded; without state."""
 
-    def __init__(
-        self, wanted: float, longest: Tensor, allowed: Callable[[Tensor], Tensor]
-    ) -> None:
+    def __init__(self, wanted: float, longest: Tensor, allowed: Callable[[Tensor], Tensor]) -> None:
         """Towards a loss `wanted`, by at most `longest`, `[n]`, in the directions of `allowed`."""
         self._wanted = wanted
         self._longest = longest
