@@ -1,5 +1,6 @@
 """`revive.Editor`: the same engine, driven from Python."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +17,18 @@ from revive.guards.base import Guard
 from revive.models.adopted import adopt
 from revive.models.loading import DeviceMap, LoadedModel, load_model
 from revive.models.saving import save_model
+from revive.paths import at_home
 from revive.probes.edits import score_edits
 from revive.progress import Told, progress_on_stderr
 from revive.runs.build import Built, build
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult, Engine, stored_updates
 from revive.runs.kept import KeptBatches
+from revive.runs.resolve import text_note
 from revive.runs.spec import parse_spec, resolve
 from revive.wording import counted
 
+_LOG = logging.getLogger(__name__)
 # Seconds; what takes less needs no bar.
 _PATIENCE = 3.0
 
@@ -61,7 +65,8 @@ class Editor:
             tokenizer: Its fast tokenizer; what `load_model` gives has it.
             method: An editor's name, see `revive list editors`.
             guard: A guard, or its name.
-            text: `lab`, or files of ordinary text that key second moments are taken from.
+            text: Files of ordinary text that key second moments are taken from; `package` for what
+                comes along, which is the default (`lab` for the lab model).
             batch_size: Edits per update.
             seed: Of everything drawn.
             progress: Tell on stderr how far work is that takes more than a few seconds.
@@ -85,11 +90,15 @@ class Editor:
             "editor": {"name": method, **options},
             # A guard that is given is used as it is; it need not have a name that specs know.
             "guard": guard if isinstance(guard, str) else {},
-            "moments": {} if text is None else {"text": text if text == "lab" else _listed(text)},
+            "moments": {} if text is None else {"text": _listed(text)},
             "seed": seed,
         }
         config = {**loaded.model.config.to_dict()}
-        self._spec = resolve(parse_spec(data, "Editor"), config)
+        given = parse_spec(data, "Editor")
+        self._spec = resolve(given, config)
+        note = text_note(given, self._spec)
+        if progress and note is not None:
+            _LOG.warning(note)
         self._built: Built | None = None
         self._batches: list[tuple[Edit, ...]] = []
         self._kept = KeptBatches()
@@ -208,7 +217,7 @@ class Editor:
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Save a model folder that `from_pretrained` loads; refuses a non-empty folder."""
-        return save_model(self._loaded, Path(folder))
+        return save_model(self._loaded, at_home(folder))
 
     def export_lora(self, folder: str | Path, *, rank: int | None = None) -> dict[str, float]:
         """Write all edits as a PEFT adapter for the unedited model.
@@ -231,7 +240,7 @@ class Editor:
         ledger = self._built.engine.ledger
         written = totals(ledger, rank)
         mixture = self._loaded.family.experts is not None
-        save_lora(written, ledger.sites, self._loaded.name, Path(folder), mixture=mixture)
+        save_lora(written, ledger.sites, self._loaded.name, at_home(folder), mixture=mixture)
         return {key: total.error for key, total in written.items()}
 
     def _replay(self) -> None:

@@ -212,7 +212,6 @@ def test_misuse_is_told_what_to_do(editor, edits, tiny_folder, corpus):
         ({"guard": None}, "'none' means no guard"),
         ({"rigde": 3.0}, "ridge"),
         ({"layers": [0, 7]}, "block 7 does not exist"),
-        ({"text": None}, "moments.text"),
     ):
         with pytest.raises(revive.SpecError, match=told):
             make(tiny_folder, corpus, **settings).edit(edits[:1])

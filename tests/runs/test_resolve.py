@@ -8,6 +8,7 @@ from revive.errors import PrerequisiteError, SpecError
 from revive.presets.facts import model_facts
 from revive.presets.rule import layers_by_rule
 from revive.presets.table import presets
+from revive.runs.resolve import text_note
 from revive.runs.spec import (
     dump_spec,
     editor_options,
@@ -120,9 +121,14 @@ def test_a_layer_beyond_the_model_is_refused():
         resolve(spec(editor={"name": "memit", "layers": [1, 7]}), SMALL)
 
 
-def test_other_models_need_text():
-    with pytest.raises(SpecError, match=r"moments\.text: memit-seq needs ordinary text"):
-        resolve(parse_spec({"model": "x/y", "edits": "lab"}), SMALL)
+def test_other_models_have_the_text_that_comes_along():
+    for editor, told in (("memit-seq", True), ("ultraedit", False)):
+        given = parse_spec({"model": "x/y", "edits": "lab", "editor": editor})
+        resolved = resolve(given, SMALL)
+        assert resolved.moments.text == "package"
+        # Said only where it is read, and only of a user who named none.
+        assert (text_note(given, resolved) is not None) == told
+        assert text_note(resolved, resolved) is None
 
 
 @pytest.mark.parametrize("config", [SMALL, LLAMA3])

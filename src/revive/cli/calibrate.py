@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from revive.cli.output import print_json, print_table
+from revive.cli.output import print_json, print_table, say_text
 
 _HEAD = ["efficacy", "exact", "paraphrase", "neighbourhood", "score"]
 
@@ -50,6 +50,7 @@ def calibrate(
 
     read = load_spec(spec, set_ or ())
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
+    say_text(read, resolved, quiet=quiet or json)
     from revive.cli.watch import hushed
     from revive.progress import progress_on_stderr
     from revive.runs.scan import scan_energy, scan_strength

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from revive.cli.output import print_json, say
+from revive.cli.output import print_json, say, say_text
 from revive.wording import counted
 
 _GIB = 2**30
@@ -36,6 +36,7 @@ def check(
     config = read_model_config(read.model.name, read.model.revision)
     require_family(config)
     resolved = resolve(read, config)
+    say_text(read, resolved, quiet=json)
     sources = setting_sources(read, config)
     edits = resolved.edits
     loaded = load_edits(

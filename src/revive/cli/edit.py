@@ -14,7 +14,7 @@ from revive.cli.model_options import (
     TrustRemoteCode,
     model_settings,
 )
-from revive.cli.output import print_json, print_metrics, say
+from revive.cli.output import print_json, print_metrics, say, say_text
 from revive.errors import SpecError
 from revive.wording import counted
 
@@ -28,7 +28,11 @@ def edit(
     guard: Annotated[str, typer.Option(help="See 'revive list guards'.")] = "revive",
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", help="Ordinary text the model should keep handling well."),
+        typer.Option(
+            "--text",
+            help="Ordinary text the model should keep handling well, a passage a line; 'package' "
+            "or 'lab' for what comes along \\[default: package; for the lab model, lab].",
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a spec key: editor.ridge=3000")
@@ -71,6 +75,7 @@ def edit(
     spec = edit_spec(settings, edits, editor, guard, text or (), on_conflict, set_ or ())
     spec = with_sinks(spec, named_sinks(sink or ()))
     resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
+    say_text(spec, resolved, quiet=quiet)
     from revive.cli.watch import watch
     from revive.runs.apply import apply_and_save
     from revive.runs.failures import check_made

@@ -25,6 +25,7 @@ from revive.cli import (
     sweep,
 )
 from revive.cli.complaints import INTERRUPTED, account
+from revive.cli.home import with_home
 from revive.cli.interrupt import Interrupt
 from revive.cli.prose import prose
 
@@ -54,7 +55,7 @@ for _name, _command in {
     "calibrate": calibrate.calibrate,
     "list": list_.list_entries,
 }.items():
-    app.command(_name, help=prose(_command.__doc__))(_command)
+    app.command(_name, help=prose(_command.__doc__))(with_home(_command))
 
 
 @app.callback()

@@ -23,7 +23,11 @@ def moments(
     model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", help="Ordinary text, a passage a line \\[default: the lab's]."),
+        typer.Option(
+            "--text",
+            help="Ordinary text, a passage a line; 'package' or 'lab' for what comes along "
+            "\\[default: package; for the lab model, lab].",
+        ),
     ] = None,
     layers: Annotated[
         str | None,
@@ -62,10 +66,17 @@ def moments(
     from revive.progress import progress_on_stderr
     from revive.runs.cache import cache_folder
     from revive.runs.layers import blocks_of
+    from revive.runs.resolve import stand_in_text
     from revive.runs.schema import MomentsSpec
     from revive.runs.text_statistics import moment_texts
 
-    spec = MomentsSpec(text=[str(t) for t in text or ()] or "lab", samples=samples, window=window)
+    spec = MomentsSpec.model_validate(
+        {
+            "text": [str(t) for t in text or ()] or stand_in_text(model),
+            "samples": samples,
+            "window": window,
+        }
+    )
     with team(device, device_map is not None) as (processes, own):
         if not processes.first:
             _fall_silent()

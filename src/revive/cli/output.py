@@ -4,10 +4,13 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from revive.runs.schema import RunSpec
 
 
 def print_json(value: Any) -> None:
@@ -44,6 +47,15 @@ def say(message: str, *, quiet: bool = False) -> None:
     """A message on stderr."""
     if not quiet:
         sys.stderr.write(message + "\n")
+
+
+def say_text(given: "RunSpec", resolved: "RunSpec", *, quiet: bool = False) -> None:
+    """Say which text is read where nobody named one."""
+    from revive.runs.resolve import text_note
+
+    note = text_note(given, resolved)
+    if note is not None:
+        say(note, quiet=quiet)
 
 
 def _finite(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from revive.cli.interrupt import keeps
-from revive.cli.output import print_json, print_metrics, say
+from revive.cli.output import print_json, print_metrics, say, say_text
 from revive.wording import counted
 
 
@@ -37,6 +37,7 @@ def run(
     folder = out if out is not None else Path("runs") / spec.stem
     RunFolder.check_free(folder)
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
+    say_text(read, resolved, quiet=quiet)
     from revive.runs.loop import start
 
     keeps(context, folder, f"'revive resume {folder}'")

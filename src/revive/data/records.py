@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from revive.errors import SpecError
+from revive.paths import at_home
 
 _DECODER = json.JSONDecoder()
 _DELIMITERS = (",", "\t", ";")
@@ -42,7 +43,7 @@ def read_text(path: str | Path, *, what: str = _EDIT) -> str:
     Raises:
         SpecError: It is missing, a folder, empty, unreadable, or not UTF-8.
     """
-    file = Path(path)
+    file = at_home(path)
     if file.is_dir():
         raise SpecError(f"{path}: is a folder, expected a file of {what}s; name the file in it.")
     if not file.exists():

@@ -14,6 +14,7 @@ from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of, read_weight, write_weight
 from revive.models.fingerprint import model_fingerprint
 from revive.models.site import Site
+from revive.paths import at_home
 from revive.runs.atomic import replacing
 
 FILE = "delta.safetensors"
@@ -39,13 +40,14 @@ class Delta:
     dtype: str
     edited: str
 
-    def save(self, path: Path) -> Path:
+    def save(self, path: str | Path) -> Path:
         """Write one safetensors file; it appears whole or not at all.
 
         Raises:
             SpecError: The file is there already.
             PrerequisiteError: The disk is full.
         """
+        path = at_home(path)
         if path.exists():
             raise SpecError(f"{path} exists; choose another name.")
         tensors = {_LEFT + k: u.left.contiguous() for k, u in self.updates.items()}
@@ -62,7 +64,7 @@ class Delta:
         Raises:
             SpecError: It is none.
         """
-        path = Path(path)
+        path = at_home(path)
         path = path / FILE if path.is_dir() else path
         try:
             with safe_open(path, framework="pt") as file:

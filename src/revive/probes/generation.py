@@ -12,11 +12,11 @@ import random
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, final
 
 from revive.data.edits import Edit
 from revive.errors import SpecError
+from revive.paths import at_home
 from revive.probes.base import Measurement, Probe, ProbeContext, edits_digest
 from revive.probes.edit_scores import EditScores, shares
 from revive.probes.generate import Generated, generate
@@ -227,7 +227,7 @@ def _said(model: Any, tokenizer: Any, asked: Sequence[_Answer], rows: int) -> di
 
 def _paragraphs(path: str) -> tuple[str, ...]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = at_home(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"probes.generation.corpus: cannot read {path}: {error}") from error
     found = tuple(p.strip() for p in text.split("\n\n") if p.strip())

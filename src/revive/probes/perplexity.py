@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from revive.errors import SpecError
+from revive.paths import at_home
 from revive.probes.base import Measurement, Probe, ProbeContext
 from revive.probes.scoring import perplexity
 
@@ -28,7 +29,7 @@ class PerplexityProbe(Probe):
             SpecError: The file cannot be read.
         """
         try:
-            self._text = Path(text).read_text(encoding="utf-8")[:characters]
+            self._text = at_home(text).read_text(encoding="utf-8")[:characters]
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"probes.perplexity.text: cannot read {text}: {error}") from error
         self._metric = f"perplexity_{Path(text).stem}"

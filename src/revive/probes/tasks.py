@@ -1,9 +1,9 @@
 """Public test sets and tasks of lm-evaluation-harness, inside a run."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar, Literal, final
 
+from revive.paths import at_home
 from revive.probes.base import Measurement, Probe, ProbeContext
 from revive.tasks.collect import collect
 from revive.tasks.harness import Harness
@@ -46,13 +46,13 @@ class TasksProbe(Probe):
         own, foreign = split(tasks)
         self._tasks = collect(
             own,
-            None if data is None else Path(data),
+            None if data is None else at_home(data),
             limit=limit,
             seed=seed,
             rule=None if rule == "both" else rule,
             both=rule == "both",
         )
-        folder = None if include is None else Path(include)
+        folder = None if include is None else at_home(include)
         self._harness = Harness(foreign, include=folder, limit=limit) if foreign else None
 
     def measure(self, context: ProbeContext) -> Measurement:

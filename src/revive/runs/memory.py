@@ -50,6 +50,7 @@ from revive.runs.lengths import Lengths
 from revive.runs.resolve import editor_options, probe_settings
 from revive.runs.schema import RunSpec
 from revive.runs.widths import Widths, edited_widths
+from revive.texts.package import CHARACTERS, PACKAGE
 
 _PROGRAM = 430 * 2**20
 _GAPS, _MOST_GAPS = 1.3, 64 * 2**20
@@ -167,6 +168,8 @@ def _text(spec: RunSpec, facts: ModelFacts, sites: int, lengths: Lengths) -> flo
     named, most = spec.moments.text, spec.moments.samples
     if isinstance(named, list):
         size = sum(Path(path).stat().st_size for path in named if Path(path).is_file())
+    elif named == PACKAGE:
+        size = CHARACTERS
     else:
         size = _LAB_SENTENCE * min(most, _LAB_SENTENCES)
     most_tokens = _CPU_PASS if spec.model.device == "cpu" else _PASS

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
 from revive import registry
 from revive.editors.options import OPTIONS, EditorOptions
 from revive.errors import SpecError
+from revive.paths import at_home
 from revive.presets.facts import ModelFacts, model_facts
 from revive.presets.table import choose
 from revive.runs.complaints import complaint
@@ -28,6 +29,7 @@ from revive.runs.sink_options import SINK_OPTIONS
 from revive.sources.named import named
 from revive.tasks.collect import locate
 from revive.tasks.suites import split
+from revive.texts.package import ABOUT, PACKAGE
 
 _LAB = "lab"  # edits and text that come with the package
 
@@ -65,6 +67,26 @@ def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
             "sinks": [_sink(sink) for sink in spec.sinks],
             "moments": _moments(spec),
         }
+    )
+
+
+def stand_in_text(model: str) -> Literal["lab", "package"]:
+    """The text that a model's second moments are taken from where nobody names any."""
+    known = named(model)
+    return "lab" if known is not None and known.text == "lab" else PACKAGE
+
+
+def text_note(given: RunSpec, resolved: RunSpec) -> str | None:
+    """What a user should know who named no text though the run reads some."""
+    guards = (resolved.guard, *resolved.guard.then)
+    read = editor_options(resolved.editor).needs_moments
+    read = read or any(guard.solve == "weighted" for guard in guards)
+    if given.moments.text is not None or resolved.moments.text != PACKAGE or not read:
+        return None
+    return (
+        f"no text is named: what the model should keep handling well is taken from {ABOUT}, which "
+        "come with the package. Text of your own, of the kind that the model is used for, fits it "
+        "better: --text FILE, or moments.text in a spec."
     )
 
 
@@ -163,7 +185,7 @@ def _settings(
 
 
 def _model(model: ModelSpec) -> ModelSpec:
-    path = Path(model.name).expanduser()
+    path = at_home(model.name)
     if named(model.name) is not None or not path.exists():
         return model
     return model.model_copy(update={"name": str(path.resolve())})
@@ -206,7 +228,7 @@ def _located(settings: dict[str, Any]) -> dict[str, Any]:
     found = dict(settings)
     for key in ("data", "include"):
         if settings[key] is not None:
-            found[key] = str(Path(settings[key]).resolve())
+            found[key] = str(at_home(settings[key]).resolve())
     own, _ = split(settings["tasks"])
     try:
         locate(own, None if found["data"] is None else Path(found["data"]))
@@ -224,27 +246,17 @@ def _sink(sink: SinkSpec) -> SinkSpec:
 
 def _moments(spec: RunSpec) -> MomentsSpec:
     text = spec.moments.text
-    needed = editor_options(spec.editor).needs_moments
-    known = named(spec.model.name)
-    stand_in = None if known is None else known.text
-    if text is None and stand_in is None and needed:
-        raise SpecError(
-            f"moments.text: {spec.editor.name} needs ordinary text to know which keys to keep. "
-            "Name files, `moments: {text: [corpus.txt]}`, or `text: lab` for the small corpus "
-            "that comes along, which is enough to try things out."
-        )
-    resolved = stand_in if text is None else text
-    if isinstance(resolved, list):
-        resolved = [_file("moments.text", path) for path in resolved]
-    return spec.moments.model_copy(update={"text": resolved})
+    if isinstance(text, list):
+        text = [_file("moments.text", path) for path in text]
+    return spec.moments.model_copy(update={"text": text or stand_in_text(spec.model.name)})
 
 
 def _file(key: str, path: str) -> str:
     """A file that is read after the run folder is made: it had better be there."""
-    if not Path(path).is_file():
+    if not at_home(path).is_file():
         raise SpecError(f"{key}: {path}: no such file; check the path.")
     return _absolute(path)
 
 
 def _absolute(path: str) -> str:
-    return path if path == _LAB else str(Path(path).resolve())
+    return path if path == _LAB else str(at_home(path).resolve())

@@ -17,6 +17,9 @@ _Level = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+TEXTS = ("lab", "package")
+"""Texts that have a name instead of a path."""
+
 LAB_ALARM = ("weight_norm_ratio", 3.0)
 """Metric and level that warn in time on the lab model."""
 
@@ -312,23 +315,27 @@ class MomentsSpec(_Part):
     """Text that key second moments are taken from.
 
     Attributes:
-        text: Files of ordinary text, or `lab` for the lab's corpus; None is `lab` for the lab
-            model, and refused for others.
+        text: Files of ordinary text; `package` for what comes along, or `lab` for the lab's
+            corpus. None is `lab` for the lab model, and `package` for others.
         samples: Use at most so many passages.
         window: Tokens per passage.
     """
 
-    text: list[str] | Literal["lab"] | None = None
+    text: list[str] | Literal["lab", "package"] | None = None
     samples: _Count = 100_000
     window: Annotated[int, Field(ge=2)] = 128
 
     @model_validator(mode="before")
     @classmethod
     def _one_file(cls, value: object) -> object:
-        fields = cast("dict[str, object]", value) if isinstance(value, dict) else None
-        if fields is not None and isinstance(fields.get("text"), str) and fields["text"] != "lab":
-            return {**fields, "text": [fields["text"]]}
-        return value
+        fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+        text = fields.get("text")
+        # `--text lab` and `text: [lab]` mean what `text: lab` does.
+        if isinstance(text, list) and len(cast("list[object]", text)) == 1:
+            (text,) = cast("list[object]", text)
+        if not isinstance(text, str):
+            return value
+        return {**fields, "text": text if text in TEXTS else [text]}
 
 
 class RunSpec(_Part):

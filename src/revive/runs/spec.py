@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from revive import registry
 from revive.errors import SpecError
+from revive.paths import at_home
 from revive.runs.complaints import complaint
 from revive.runs.estimate import Estimate, estimate
 from revive.runs.model_config import read_model_config
@@ -68,7 +69,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
     Raises:
         SpecError: The file cannot be read or the spec is wrong.
     """
-    file = Path(path)
+    file = at_home(path)
     if file.is_dir():
         raise SpecError(f"{path}: is a folder, expected a spec file (YAML).")
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from revive.errors import SpecError
+from revive.paths import at_home
 from revive.runs.atomic import (
     disk_full,
     is_disk_full,
@@ -64,7 +65,7 @@ class RunFolder:
         Raises:
             SpecError: There is something already.
         """
-        path = Path(path)
+        path = at_home(path)
         cls.check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ class RunFolder:
         Raises:
             SpecError: There is none, or its journal is damaged or of a newer version.
         """
-        path = Path(path)
+        path = at_home(path)
         folder = cls(path)
         what = ""
         if not folder.spec.is_file():

@@ -11,7 +11,9 @@ from revive.linalg.moments import SecondMoment
 from revive.models.loading import LoadedModel
 from revive.models.runner import BlockRunner, context_length
 from revive.models.site import Site
+from revive.paths import at_home
 from revive.runs.schema import MomentsSpec, RunSpec
+from revive.texts.package import PACKAGE, package_passages
 
 Notify = Callable[[str, int, int], None]
 """Called with (phase, steps done, steps in all) while something long is computed."""
@@ -96,14 +98,16 @@ class TextStatistics:
 
 def moment_texts(moments: MomentsSpec, seed: int) -> list[str]:
     """The passages key second moments are taken from."""
-    if moments.text is None or moments.text == "lab":
+    if moments.text is None or moments.text == PACKAGE:
+        return package_passages()[: moments.samples]
+    if moments.text == "lab":
         from revive.lab.corpus import sentences
 
         return sentences(seed, min(LAB_SENTENCES, moments.samples))
     passages: list[str] = []
     for path in moments.text:
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = at_home(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"moments.text: cannot read {path}: {error}") from error
         passages.extend(p.strip() for p in text.splitlines() if p.strip())

@@ -1,9 +1,9 @@
 """TensorBoard: event files beside the run."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar, final
 
+from revive.paths import at_home
 from revive.runs.yaml_text import format_yaml
 from revive.sinks.base import Point, Sink, SinkRun
 
@@ -33,7 +33,7 @@ class TensorBoard(Sink):
         """Begin a file, and repeat in it what stands."""
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = run.folder / "tensorboard" if self._folder is None else Path(self._folder)
+        folder = run.folder / "tensorboard" if self._folder is None else at_home(self._folder)
         self._writer = SummaryWriter(str(folder), purge_step=0)
         lines = format_yaml(dict(run.spec)).splitlines()
         # Markdown's code block.

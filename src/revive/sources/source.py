@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from revive.errors import PrerequisiteError, SpecError
+from revive.paths import at_home
 from revive.sources.fetch import folder_of
 from revive.sources.named import named
 
@@ -54,7 +55,7 @@ def find_source(name: str) -> Source:
                 )
             )
         return Source(str(folder), folder)
-    path = Path(name).expanduser()
+    path = at_home(name)
     if path.is_dir():
         return _in_folder(path)
     if path.is_file() and path.suffix.lower() == ".gguf":

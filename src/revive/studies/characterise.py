@@ -15,6 +15,7 @@ from revive.report.study_page import Chapter
 from revive.runs.atomic import write_text
 from revive.runs.cache import cache_folder
 from revive.runs.layers import blocks_of
+from revive.runs.resolve import stand_in_text
 from revive.runs.schema import MomentsSpec
 from revive.runs.text_statistics import moment_texts
 from revive.studies.ability import (
@@ -98,7 +99,9 @@ class Subject:
 
     def moments(self, progress: Progress) -> dict[str, Tensor]:
         """Second moments of the projections' inputs, on the texts or the lab's."""
-        spec = MomentsSpec(text=[str(t) for t in self.texts] or "lab")
+        spec = MomentsSpec.model_validate(
+            {"text": [str(t) for t in self.texts] or stand_in_text(self.loaded.name)}
+        )
         runner = BlockRunner(self.loaded.model, self.loaded.family, "fast")
         found = collect_moments(
             runner,

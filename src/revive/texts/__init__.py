@@ -1,0 +1,1 @@
+"""Ordinary text that comes with the package."""
