@@ -11,7 +11,7 @@ from revive.runs.loop import resume, start
 from revive.runs.observe import Observer
 from revive.runs.overrides import apply_overrides
 from revive.runs.schema import RunSpec
-from revive.runs.spec import dump_spec, editor_options, load_spec, parse_spec
+from revive.runs.spec import dump_spec, load_spec, parse_spec
 
 
 def edit_spec(
@@ -72,11 +72,10 @@ def _check_same(spec: RunSpec, folder: Path) -> None:
     """Refuse to take another run's edits for the ones that were asked for."""
     stored = load_spec(folder / "spec.yaml")
     given = spec
-    strength = editor_options(spec.editor).strength
-    if (spec.editor.model_extra or {}).get(strength) is None:
-        # It was calibrated and written into the stored spec.
-        calibrated = {strength: (stored.editor.model_extra or {}).get(strength)}
-        given = given.model_copy(update={"editor": spec.editor.model_copy(update=calibrated)})
+    open_ = [key for key, value in (spec.editor.model_extra or {}).items() if value is None]
+    # What was left open, such as lambda, was chosen by the run and written into the stored spec.
+    chosen = {key: (stored.editor.model_extra or {}).get(key) for key in open_}
+    given = given.model_copy(update={"editor": spec.editor.model_copy(update=chosen)})
     if spec.guard.energy == "auto":
         chosen = {"energy": stored.guard.energy}
         given = given.model_copy(update={"guard": spec.guard.model_copy(update=chosen)})

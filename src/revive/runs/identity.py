@@ -1,14 +1,25 @@
 """Whether edits and model are those that a run began with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from textwrap import shorten
+from typing import Any, cast
 
 from revive.data.readers import LoadedEdits, load_edits
 from revive.data.stream import Stream
 from revive.errors import SpecError
 from revive.models.loading import LoadedModel
 from revive.runs.journal import Event
-from revive.runs.schema import RunSpec
+from revive.runs.json_text import numbers, to_json
+from revive.runs.resolve import whole_guard
+from revive.runs.schema import EditorSpec, RunSpec
+from revive.runs.spec import editor_options, parse_spec
 from revive.runs.store import RunFolder
+
+_FREE = ("label", "role", "sinks", "checkpoint", "alarm")
+"""Change nothing of what is computed."""
+_MOVABLE = ("edits.path", "model.name", "model.device", "model.device_map")
+"""May lie elsewhere now; edits and model are known by their fingerprints."""
+_TOLD = 5
 
 
 def read_edits(spec: RunSpec) -> LoadedEdits:
@@ -41,6 +52,55 @@ def check_edits(run: RunFolder, events: Sequence[Event], edits: LoadedEdits) -> 
                 f"{run.path}: the edit file has changed since the run began; restore it, or start "
                 "a new run."
             )
+
+
+def spec_record(spec: RunSpec) -> dict[str, Any]:
+    """What a run's first line keeps of its spec: all that its results depend on."""
+    editor = EditorSpec(
+        name=spec.editor.name, preset=spec.editor.preset, **editor_options(spec.editor).model_dump()
+    )
+    whole = spec.model_copy(update={"editor": editor, "guard": whole_guard(spec.guard)})
+    return whole.model_dump(exclude=set(_FREE))
+
+
+def check_spec(run: RunFolder, events: Sequence[Event], spec: RunSpec) -> None:
+    """Refuse other settings than the run began with. Runs of older versions keep no record.
+
+    Raises:
+        SpecError: They are others; names them.
+    """
+    for event in events:
+        if event["event"] != "start" or "spec" not in event:
+            continue
+        # Read as a spec, so that settings of later versions have their defaults.
+        began = spec_record(parse_spec(numbers(event["spec"]), str(run.journal)))
+        differing = list(_differing(began, spec_record(spec), ""))
+        if differing:
+            more = len(differing) - _TOLD
+            told = ", ".join(differing[:_TOLD]) + (f", and {more} more" if more > 0 else "")
+            raise SpecError(
+                f"{run.spec}: has changed since the run began: {told}; put it back, or start a new "
+                "run."
+            )
+
+
+def _differing(began: object, now: object, where: str) -> Iterator[str]:
+    if isinstance(began, dict) and isinstance(now, dict):
+        old, new = cast("dict[str, object]", began), cast("dict[str, object]", now)
+        for key in dict.fromkeys((*old, *new)):
+            inner = f"{where}.{key}" if where else key
+            if inner not in _MOVABLE:
+                yield from _differing(old.get(key), new.get(key), inner)
+    elif isinstance(began, list) and isinstance(now, list) and len(began) == len(now):  # pyright: ignore[reportUnknownArgumentType]
+        pairs = zip(cast("list[object]", began), cast("list[object]", now), strict=True)
+        for number, (one, other) in enumerate(pairs):
+            yield from _differing(one, other, f"{where}.{number}")
+    elif began != now:
+        yield f"{where} was {_short(began)} and is {_short(now)}"
+
+
+def _short(value: object) -> str:
+    return shorten(to_json(value), 60, placeholder=" ...")
 
 
 def check_model(run: RunFolder, loaded: LoadedModel) -> None:

@@ -20,7 +20,14 @@ from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment, memory_peaks
 from revive.runs.feed import feeding, make_sinks
-from revive.runs.identity import check_edits, check_model, ordered, read_edits
+from revive.runs.identity import (
+    check_edits,
+    check_model,
+    check_spec,
+    ordered,
+    read_edits,
+    spec_record,
+)
 from revive.runs.journal import Event, Journal
 from revive.runs.measurements import MeasurementCache
 from revive.runs.observe import Observer
@@ -79,17 +86,18 @@ def resume(
         sinks: Where else the journal goes, from its first line on, besides the spec's; kept in it.
 
     Raises:
-        SpecError: Not a run folder, or its edits or model are not what they were.
+        SpecError: Not a run folder, or its spec, edits or model are not what they were.
         PrerequisiteError: A sink's package is missing.
     """
     run_folder = RunFolder.open(folder)
     with run_folder.lock():
         spec = with_sinks(load_spec(run_folder.spec), sinks)
         fed = make_sinks(spec.sinks)
-        if sinks:
-            run_folder.write_spec(dump_spec(spec))
         journal = Journal.open(run_folder.journal)
         events = journal.events()
+        check_spec(run_folder, events, spec)
+        if sinks:
+            run_folder.write_spec(dump_spec(spec))
         stopped = stopped_by_alarm(events) is not None and not run_folder.summary.exists()
         if stopped or (events and events[-1]["event"] == "finish"):
             if sinks:
@@ -161,6 +169,7 @@ class _Run:
             run=self.folder.path.name,
             edits=len(self.stream),
             edits_fingerprint=edits.fingerprint,
+            spec=spec_record(self.spec),
             contexts=list(built.engine.context.contexts),
             calibration=None if built.calibration is None else asdict(built.calibration),
         )

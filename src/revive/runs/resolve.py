@@ -62,7 +62,7 @@ def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
             "model": _model(spec.model),
             "edits": spec.edits.model_copy(update={"path": _absolute(spec.edits.path)}),
             "editor": editor,
-            "guard": _guard(spec.guard),
+            "guard": whole_guard(spec.guard),
             "probes": [_probe(probe) for probe in spec.probes],
             "sinks": [_sink(sink) for sink in spec.sinks],
             "moments": _moments(spec),
@@ -207,8 +207,9 @@ def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
     return EditorSpec(name=spec.editor.name, preset=preset.name, **settings)
 
 
-def _guard(guard: GuardSpec) -> GuardSpec:
-    then = [_guard(part) for part in guard.then]
+def whole_guard(guard: GuardSpec) -> GuardSpec:
+    """A guard's spec with all its settings."""
+    then = [whole_guard(part) for part in guard.then]
     return GuardSpec(name=guard.name, **guard_settings(guard), then=then)
 
 
