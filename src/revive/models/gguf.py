@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import pre_tokenizers
-from transformers import AutoTokenizer, modeling_gguf_pytorch_utils
+from transformers import AutoConfig, AutoTokenizer, modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
-from revive.sources.gguf import read_metadata
+from revive.sources.gguf import read_head
+from revive.sources.gguf_config import left_out
 
 # llama.cpp's names of pre-tokenisers that split every digit off before GPT-2's rule applies
 # (src/llama-vocab.cpp); transformers knows only those that have a rule of their own.
@@ -47,10 +48,25 @@ def make_plain(model: Any) -> None:
     model.config._name_or_path = ""
 
 
+def read_config(file: Path) -> Any:
+    """The config of a GGUF file as transformers takes it, with what its own reader leaves out."""
+    config: Any = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+    found = left_out(file)
+    rope = found.pop("rope")
+    for key, value in found.items():
+        if hasattr(config, key):
+            setattr(config, key, value)
+    said = getattr(config, "rope_parameters", None)
+    if said is not None:
+        # Gemma 3 turns by another rule where it looks back a little only.
+        said.get("full_attention", said).update(rope)
+    return config
+
+
 def read_tokenizer(file: Path, **options: Any) -> Any:
     """The tokenizer of a GGUF file, splitting text as the model's own does."""
     tokenizer: Any = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name, **options)
-    if read_metadata(file).get("tokenizer.ggml.pre") in _DIGITS:
+    if read_head(file).said.get("tokenizer.ggml.pre") in _DIGITS:
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Digits(individual_digits=True),

@@ -16,10 +16,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from revive.architectures import require_family
-from revive.errors import PrerequisiteError, SpecError
+from revive.errors import PrerequisiteError, ReviveError, SpecError
 from revive.models.family import Family, family_of
 from revive.models.fingerprint import model_fingerprint
-from revive.models.gguf import as_loud_as_asked, make_plain, read_tokenizer
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
 from revive.runs.model_config import read_model_config
@@ -107,12 +106,8 @@ def load_model(
     require_family(read_model_config(name, revision))
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     place = _device(device)
+    source = _as_folder(name, source)
     tokenizer = _tokenizer(name, source, options)
-    options |= source.options
-    if source.gguf is not None:
-        _check_gguf(name, quantize)
-        # What is dequantised is in memory.
-        device_map = None if device_map == ON_DISK else device_map
     placed: dict[str, Any] = {"device_map": _device_map(device_map)}
     fingerprint, quantized = "", ""
     if quantize is not None:
@@ -151,8 +146,7 @@ def _read(
     folder = tempfile.TemporaryDirectory(prefix="revive-") if mapped else None
     on_cpu = _on_cpu(placed["device_map"], place)
     try:
-        # accelerate warns of what was asked for
-        with _quiet("accelerate.big_modeling"), as_loud_as_asked():
+        with _quiet("accelerate.big_modeling"):  # it warns of what was asked for
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source.place,
                 dtype=DTYPES[dtype],
@@ -170,8 +164,6 @@ def _read(
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, source, error) from error
     model, report = loaded
-    if source.gguf is not None:
-        make_plain(model)
     if folder is not None:
         weakref.finalize(model, folder.cleanup)
     if report["missing_keys"]:
@@ -186,19 +178,24 @@ def _read(
 
 def _tokenizer(name: str, source: Source, options: Mapping[str, Any]) -> Any:
     try:
-        if source.gguf is not None:
-            return read_tokenizer(source.gguf)
         return AutoTokenizer.from_pretrained(source.place, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise _unreadable(name, source, error) from error
 
 
-def _check_gguf(name: str, quantize: str | None) -> None:
-    if quantize is not None:
-        raise SpecError(
-            f"model.quantize: {name} is a GGUF file, which is dequantised as a whole; leave "
-            "model.quantize out, or give the model's safetensors folder."
-        )
+def _as_folder(name: str, source: Source) -> Source:
+    """What a GGUF file is read from: the folder that it is written out to."""
+    if source.gguf is None:
+        return source
+    from revive.models.conversion import converted
+
+    try:
+        folder = converted(source.gguf)
+    except (OSError, ValueError, KeyError, RuntimeError, AssertionError) as error:
+        if isinstance(error, ReviveError):
+            raise
+        raise _unreadable(name, source, error) from error
+    return Source(str(folder), folder)
 
 
 @contextmanager
@@ -215,15 +212,13 @@ def _quiet(name: str) -> Generator[None, None, None]:
 def model_source(name: str, revision: str | None = None) -> Path | None:
     """The folder that a model is read from: its own, or the local copy of a hub id; else None.
 
-    None of a GGUF file: what lies beside it need not be the model's.
-
     Args:
         name: A name of ours, a folder, a GGUF file, or a hub id.
         revision: Of a hub id.
     """
-    source = find_source(name)
+    source = _as_folder(name, find_source(name))
     if source.folder is not None:
-        return source.folder if source.gguf is None else None
+        return source.folder
     found = try_to_load_from_cache(name, "config.json", revision=revision)
     return Path(found).parent if isinstance(found, str) else None
 

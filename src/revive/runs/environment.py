@@ -22,6 +22,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 def environment(
     *,
     model_fingerprint: str,
+    stored_as: str = "",
     device: str | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def environment(
 
     Args:
         model_fingerprint: Digest of the unedited model.
+        stored_as: What its file was rounded to, in words, where it was.
         device: Where the model ran, where known, e.g. `cuda:0 NVIDIA H200`.
         threads: Number of torch's CPU threads, where known.
     """
@@ -36,6 +38,7 @@ def environment(
 
     return {
         "model_fingerprint": model_fingerprint,
+        "model_stored_as": stored_as,
         "versions": {name: _version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()}",

@@ -159,6 +159,7 @@ class _Run:
         self.folder.write_env(
             environment(
                 model_fingerprint=self.loaded.fingerprint,
+                stored_as=stored_as(self.loaded.name),
                 device=device,
                 threads=torch.get_num_threads(),
             )

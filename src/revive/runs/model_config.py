@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from revive.errors import PrerequisiteError, SpecError
-from revive.sources.gguf import read_config
+from revive.sources.gguf_config import read_config
 from revive.sources.named import NAMED
 from revive.sources.source import find_source
 

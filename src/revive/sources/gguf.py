@@ -5,6 +5,7 @@ token of the vocabulary as an array of its own, which takes seconds, and transfo
 imports torch; `revive check` has neither.
 """
 
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,24 +18,61 @@ _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _NUMBERS[12] = "d"
 _STRING, _ARRAY = 8, 9
 _VERSIONS = (2, 3)
+_ALIGNMENT = 32  # bytes, where a file does not say
 
 
-def read_metadata(file: Path) -> dict[str, Any]:
-    """Everything that the head of a GGUF file says; of arrays the length alone.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor of a file: the number of its type, and where it begins."""
 
-    Also under `tensors`: the type number of every tensor, by name.
+    kind: int
+    shape: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands before the values of a GGUF file.
+
+    Attributes:
+        said: Metadata by key; of arrays the length alone.
+        tensors: By llama.cpp's names.
+    """
+
+    said: Mapping[str, Any]
+    tensors: Mapping[str, Stored]
+
+    @property
+    def architecture(self) -> str:
+        """llama.cpp's name of it."""
+        return str(self.said.get("general.architecture", ""))
+
+    def get(self, key: str) -> Any:
+        """What is said of the architecture, e.g. `block_count`; None for nothing."""
+        return self.said.get(f"{self.architecture}.{key}")
+
+
+def read_head(file: Path) -> Head:
+    """The head of a GGUF file.
 
     Raises:
         SpecError: It is no GGUF file, or is cut off.
     """
     try:
-        with file.open("rb") as head:
-            return _read(head, file)
+        with file.open("rb") as opened:
+            return _read(opened, file)
     except (OSError, struct.error, UnicodeDecodeError, KeyError) as error:
         raise SpecError(f"model.name: {file} is cut off, or no GGUF file ({error}).") from error
 
 
-def _read(head: BinaryIO, file: Path) -> dict[str, Any]:
+def read_floats(file: Path, stored: Stored) -> tuple[float, ...]:
+    """A small tensor that is stored whole, as float32."""
+    with file.open("rb") as opened:
+        opened.seek(stored.offset)
+        return _take(opened, f"{math.prod(stored.shape)}f")
+
+
+def _read(head: BinaryIO, file: Path) -> Head:
     if head.read(4) != b"GGUF":
         raise SpecError(f"model.name: {file} is no GGUF file; it does not begin as one.")
     version, tensors, count = _take(head, "IQQ")
@@ -45,13 +83,15 @@ def _read(head: BinaryIO, file: Path) -> dict[str, Any]:
         key = _string(head)
         (kind,) = _take(head, "I")
         found[key] = _value(head, kind)
-    types: dict[str, int] = {}
+    entries: list[tuple[str, int, tuple[int, ...], int]] = []
     for _ in range(tensors):
         name = _string(head)
         (dimensions,) = _take(head, "I")
-        *_, kind, _offset = _take(head, f"{dimensions}QIQ")
-        types[name] = kind
-    return {**found, "tensors": types}
+        *shape, kind, offset = _take(head, f"{dimensions}QIQ")
+        entries.append((name, kind, tuple(shape), offset))
+    step = int(found.get("general.alignment", _ALIGNMENT))
+    first = -(-head.tell() // step) * step
+    return Head(found, {n: Stored(kind, shape, first + o) for n, kind, shape, o in entries})
 
 
 def _value(head: BinaryIO, kind: int) -> Any:
@@ -77,73 +117,3 @@ def _take(head: BinaryIO, form: str) -> tuple[Any, ...]:
 
 def _string(head: BinaryIO) -> str:
     return head.read(_take(head, "Q")[0]).decode("utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class _Architecture:
-    """What transformers makes of one of llama.cpp's architectures."""
-
-    model_class: str
-    model_type: str
-    tied: bool = False
-
-
-# Those that both transformers' reader of GGUF and a model family know.
-_ARCHITECTURES: Mapping[str, _Architecture] = {
-    "llama": _Architecture("LlamaForCausalLM", "llama"),
-    "mistral": _Architecture("MistralForCausalLM", "mistral"),
-    "qwen2": _Architecture("Qwen2ForCausalLM", "qwen2"),
-    "qwen2moe": _Architecture("Qwen2MoeForCausalLM", "qwen2_moe"),
-    "qwen3": _Architecture("Qwen3ForCausalLM", "qwen3"),
-    "qwen3moe": _Architecture("Qwen3MoeForCausalLM", "qwen3_moe"),
-    "falcon": _Architecture("FalconForCausalLM", "falcon", tied=True),
-    "phi3": _Architecture("Phi3ForCausalLM", "phi3"),
-    "bloom": _Architecture("BloomForCausalLM", "bloom", tied=True),
-    "stablelm": _Architecture("StableLmForCausalLM", "stablelm"),
-    "gpt2": _Architecture("GPT2LMHeadModel", "gpt2"),
-    "starcoder2": _Architecture("Starcoder2ForCausalLM", "starcoder2"),
-    "gemma2": _Architecture("Gemma2ForCausalLM", "gemma2"),
-    "gemma3": _Architecture("Gemma3ForCausalLM", "gemma3_text"),
-}
-
-# https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, under "LLM".
-_KEYS = {
-    "embedding_length": "hidden_size",
-    "block_count": "num_hidden_layers",
-    "feed_forward_length": "intermediate_size",
-    "context_length": "max_position_embeddings",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "expert_count": "num_experts",
-    "expert_used_count": "num_experts_per_tok",
-    "expert_feed_forward_length": "moe_intermediate_size",
-    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
-}
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """The part of a `config.json` that settings and estimates depend on.
-
-    Raises:
-        SpecError: It is no GGUF file, or its architecture is not supported.
-    """
-    said = read_metadata(file)
-    name = str(said.get("general.architecture", ""))
-    known = _ARCHITECTURES.get(name)
-    if known is None or (name == "llama" and said.get("llama.expert_count")):
-        what = f"{name} with experts" if known else repr(name)
-        raise SpecError(
-            f"model: {file.name} is of architecture {what}, which cannot be read from GGUF; "
-            f"supported are {', '.join(_ARCHITECTURES)}. Give the model's safetensors folder."
-        )
-    config = {ours: said[key] for tail, ours in _KEYS.items() if (key := f"{name}.{tail}") in said}
-    vocabulary = said.get(f"{name}.vocab_size", said.get("tokenizer.ggml.tokens", 0))
-    tied = known.tied or "output.weight" not in said["tensors"]
-    return {
-        "architectures": [known.model_class],
-        "model_type": known.model_type,
-        **config,
-        "vocab_size": vocabulary,
-        "tie_word_embeddings": tied,
-    }

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from revive.errors import PrerequisiteError, SpecError
 from revive.paths import at_home
 from revive.sources.fetch import folder_of
+from revive.sources.gguf_config import file_type
 from revive.sources.named import named
 
 _CONFIG = "config.json"
@@ -17,7 +17,7 @@ class Source:
     """Where a model is read from.
 
     Attributes:
-        place: What transformers is given: a folder or a hub id.
+        place: A folder, or a hub id, as transformers takes it.
         folder: The folder, if it is one.
         gguf: The GGUF file in it, if the model is that.
     """
@@ -25,11 +25,6 @@ class Source:
     place: str
     folder: Path | None = None
     gguf: Path | None = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What `from_pretrained` is told besides."""
-        return {} if self.gguf is None else {"gguf_file": self.gguf.name}
 
 
 def find_source(name: str) -> Source:
@@ -94,3 +89,12 @@ def looks_like_path(name: str) -> bool:
         or name.count("/") > 1
         or name.lower().endswith(".gguf")
     )
+
+
+def stored_as(name: str) -> str:
+    """What a model's file was rounded to, in words; empty where it was not, or nothing says so."""
+    known = named(name)
+    if known is not None:
+        return known.quantized
+    gguf = find_source(name).gguf
+    return "" if gguf is None else f"{file_type(gguf)} file, dequantised"
