@@ -17,6 +17,7 @@ from revive.guards.base import Guard
 from revive.models.adopted import adopt
 from revive.models.loading import DeviceMap, LoadedModel, load_model
 from revive.models.saving import save_model
+from revive.models.stored import saved_dtype
 from revive.paths import at_home
 from revive.probes.edits import score_edits
 from revive.progress import Told, progress_on_stderr
@@ -215,9 +216,20 @@ class Editor:
         """The low-rank factors of every batch, by parameter name."""
         return tuple(stored_updates(t) for t in self._kept)
 
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Save a model folder that `from_pretrained` loads; refuses a non-empty folder."""
-        return save_model(self._loaded, at_home(folder))
+    def save_pretrained(self, folder: str | Path, *, dtype: str | None = None) -> Path:
+        """Save a model folder that `from_pretrained` loads.
+
+        Args:
+            folder: Appears whole or not at all; must not exist, or be empty.
+            dtype: Of the saved weights; None for that of the base's checkpoint, if it has fewer
+                bits than the model here, else the model's.
+
+        Raises:
+            SpecError: The folder is not empty, or a value is too large for the dtype.
+        """
+        loaded = self._loaded
+        chosen = saved_dtype(dtype, loaded.stored, loaded.model.dtype)
+        return save_model(loaded, at_home(folder), dtype=chosen)
 
     def export_lora(self, folder: str | Path, *, rank: int | None = None) -> dict[str, float]:
         """Write all edits as a PEFT adapter for the unedited model.

@@ -1,6 +1,7 @@
 """Exports in all three forms: what stock `transformers` and `peft` make of them, elsewhere."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -160,21 +161,57 @@ def test_only_the_shards_of_edited_weights_are_written(tmp_path, corpus):
     assert close(logits(stock, byte_tokenizer(bos=True)), of_run(tmp_path / "run"), 1e-5)
 
 
-def test_a_base_in_another_dtype_is_not_rounded_to(tmp_path, corpus):
+def test_a_base_in_another_dtype_is_rounded_to_with_a_word(tmp_path, corpus):
     folder = tmp_path / "bf16"
     tiny_model("llama", dtype=torch.bfloat16).save_pretrained(folder)
     byte_tokenizer(bos=True).save_pretrained(folder)
-    for dtype, kept in (("float32", False), ("bfloat16", True)):
+    run = {}
+    for dtype in ("float32", "bfloat16"):
         (tmp_path / dtype).mkdir()
         model = {"name": str(folder), "device": "cpu", "dtype": dtype}
         spec = write_spec_in(tmp_path / dtype, folder, corpus, edits=2, model=model)
         run_here(spec, tmp_path / dtype / "run")
+        run[dtype] = finish_model(tmp_path / dtype / "run").model
         done = export_run(tmp_path / dtype / "run", tmp_path / dtype / "edited", "hf")
-        assert ("base's own" in done.note) == kept
-        edited = finish_model(tmp_path / dtype / "run").model
-        stock = AutoModelForCausalLM.from_pretrained(done.path, dtype=getattr(torch, dtype))
+        assert "base's own" in done.note
+        stock = AutoModelForCausalLM.from_pretrained(done.path)
+        assert stock.dtype == torch.bfloat16
         for key in SITES:
-            assert torch.equal(stock.get_parameter(key), edited.get_parameter(key))
+            assert torch.equal(stock.get_parameter(key), run[dtype].get_parameter(key).bfloat16())
+        rounds = dtype == "float32"  # what is edited in bfloat16 is saved as it is
+        assert (done.rounding.share > 0, "times what" in done.note) == (rounds, rounds)
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    edited = [
+        (run["float32"].get_parameter(k).detach(), base.get_parameter(k).detach()) for k in SITES
+    ]
+    lost = sum(float((w - w.bfloat16().float()).square().sum()) for w, _ in edited)
+    made = sum(float((w - w0).square().sum()) for w, w0 in edited)
+    card = (tmp_path / "float32" / "edited" / "README.md").read_text("utf-8")
+    assert f"changed them by {(lost / made) ** 0.5:.2g} times what the edits changed" in card
+    loaded = load_model(str(tmp_path / "float32" / "edited"), device="cpu")
+    assert f"this model: fingerprint `{loaded.fingerprint}`" in card
+    done = export_run(tmp_path / "float32" / "run", tmp_path / "again", "hf", dtype="float16")
+    assert AutoModelForCausalLM.from_pretrained(done.path).dtype == torch.float16
+    whole = export_run(tmp_path / "float32" / "run", tmp_path / "whole", "hf", dtype="float32")
+    assert whole.rounding.share == 0
+    stock = AutoModelForCausalLM.from_pretrained(whole.path)
+    for key, (weight, _) in zip(SITES, edited, strict=True):
+        assert torch.equal(stock.get_parameter(key), weight)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_files_have_the_modes_that_the_umask_asks_for(calm_run, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        made = [
+            export_run(calm_run, tmp_path / form, form).path for form in ("hf", "delta", "lora")
+        ]
+    finally:
+        os.umask(before)
+    for folder in made:
+        assert folder.stat().st_mode & 0o777 == 0o777 & ~mask
+        for path in folder.iterdir():
+            assert path.stat().st_mode & 0o777 == 0o666 & ~mask, path
 
 
 def test_a_delta_is_put_on_its_base_and_taken_off(calm_run, tiny_folder, tmp_path):

@@ -18,6 +18,8 @@ from revive.cli.output import print_json, print_metrics, say, say_text
 from revive.errors import SpecError
 from revive.wording import counted
 
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+
 
 def edit(
     context: typer.Context,
@@ -38,6 +40,10 @@ def edit(
         list[str] | None, typer.Option("--set", help="Override a spec key: editor.ridge=3000")
     ] = None,
     dtype: Dtype = "float32",
+    save_dtype: Annotated[
+        str | None,
+        typer.Option(help="Of the saved model: float32, bfloat16, ... \\[default: the base's]."),
+    ] = None,
     device: Device = "auto",
     device_map: DeviceMap = None,
     quantize: Quantized = None,
@@ -68,6 +74,10 @@ def edit(
     from revive.runs.store import RunFolder
 
     check_free(out)
+    if save_dtype not in (None, *_DTYPES):
+        raise SpecError(
+            f"--save-dtype: {save_dtype!r} is unknown; use one of {', '.join(_DTYPES)}."
+        )
     folder = run if run is not None else out.with_name(out.name + ".run")
     if not (folder / "spec.yaml").exists():
         RunFolder.check_free(folder)
@@ -77,12 +87,13 @@ def edit(
     resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
     say_text(spec, resolved, quiet=quiet)
     from revive.cli.watch import watch
+    from revive.export.card import Rounding, told
     from revive.runs.apply import apply_and_save
     from revive.runs.failures import check_made
 
     keeps(context, folder)
     with watch(out.name, quiet) as observer:
-        summary = apply_and_save(resolved, folder, out, observer)
+        summary = apply_and_save(resolved, folder, out, observer, dtype=save_dtype)
     failed = check_made(folder)
     if failed is not None:
         say(failed)
@@ -93,6 +104,9 @@ def edit(
             f"{out}: {counted(summary['edits'], 'edit')}, {summary['failed']} failed",
             summary["final"],
         )
+    rounded = told(Rounding(**summary["saved"]))
+    if rounded:
+        say(rounded)
     say(f"saved {out}; run folder {folder} can undo it: 'revive rollback {folder} --to 0'.")
 
 

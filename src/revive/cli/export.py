@@ -1,6 +1,7 @@
 """`revive export`: a run's model for other tools."""
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,10 @@ def export(
     rank: Annotated[
         int | None, typer.Option(min=1, help="Of an adapter \\[default: as much as is exact].")
     ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Of a model folder: float32, bfloat16, ... \\[default: the base's]."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -50,7 +55,7 @@ def export(
     from revive.export.run import export_run
 
     with hushed() if quiet or json else nullcontext():
-        done = export_run(run, out, format_.value, step=step, rank=rank)
+        done = export_run(run, out, format_.value, step=step, rank=rank, dtype=dtype)
     if json:
         print_json(
             {
@@ -60,6 +65,7 @@ def export(
                 "edits": done.edits,
                 "ranks": done.ranks,
                 "errors": done.errors,
+                "rounding": None if done.rounding is None else asdict(done.rounding),
             }
         )
         return

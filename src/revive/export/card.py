@@ -10,7 +10,8 @@ from huggingface_hub import ModelCard, ModelCardData
 from revive.runs.schema import RunSpec
 from revive.runs.summary import standing
 from revive.runs.yaml_text import format_yaml
-from revive.sources.source import looks_like_path
+from revive.sources.named import named
+from revive.sources.source import looks_like_path, stored_as
 from revive.wording import counted
 
 _SHOWN = {
@@ -33,6 +34,22 @@ _QUANTIZED = (
 _KEPT = ("license", "license_name", "license_link", "language", "pipeline_tag")
 
 
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What the edited weights lose where they are saved in fewer bits than they were edited in.
+
+    Attributes:
+        dtype: Of the saved weights, e.g. `bfloat16`.
+        edited_in: Of the model, e.g. `float32`.
+        share: Frobenius norm of what rounding changes, over that of the edits, all weights
+            together; 0 where nothing is rounded.
+    """
+
+    dtype: str
+    edited_in: str
+    share: float
+
+
 @dataclass(frozen=True)
 class Made:
     """What a card is about.
@@ -49,6 +66,7 @@ class Made:
         base: Fingerprint of the base.
         edited: Fingerprint of the model.
         version: Of this package.
+        rounding: What saving cost the edited weights.
     """
 
     spec: RunSpec
@@ -62,6 +80,7 @@ class Made:
     base: str
     edited: str
     version: str
+    rounding: Rounding | None = None
 
 
 def made(
@@ -127,7 +146,7 @@ def model_card(about: Made, base: Path | None) -> str:
         about: What it is about.
         base: Folder of the base model, whose own card knows licence and language.
     """
-    name = _public(about.spec.model.name)
+    name = public_name(about.spec.model.name)
     left_out = "".join(
         f" {count:,} {what}."
         for count, what in (
@@ -143,6 +162,8 @@ def model_card(about: Made, base: Path | None) -> str:
         f"[REVIVE](https://arxiv.org/abs/2601.11042), editor `{about.spec.editor.name}`, guard "
         f"`{about.spec.guard.title}`.{left_out}",
         *([_QUANTIZED.format(about.spec.model.quantize)] if about.spec.model.quantize else []),
+        *([f"The base is a {stored}."] if (stored := stored_as(about.spec.model.name)) else []),
+        *([words] if about.rounding is not None and (words := told(about.rounding)) else []),
         "## Measured",
         _table(about),
         "## Recipe",
@@ -155,6 +176,17 @@ def model_card(about: Made, base: Path | None) -> str:
     ]
     head = _head(name, base).to_yaml()
     return f"---\n{head}\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def told(rounding: Rounding) -> str:
+    """What saving cost, in words; empty where it cost nothing."""
+    if rounding.share == 0:
+        return ""
+    return (
+        f"Weights are in {rounding.dtype}; rounding the edited ones to it from "
+        f"{rounding.edited_in}, in which they were edited and measured, changed them by "
+        f"{rounding.share:.2g} times what the edits changed."
+    )
 
 
 def _head(name: str, base: Path | None) -> ModelCardData:
@@ -212,8 +244,11 @@ def _recipe(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def _public(name: str) -> str:
-    """A model's name without the folders above it."""
+def public_name(name: str) -> str:
+    """A model's name as others know it: of one of ours the hub's, of a folder its last part."""
+    known = named(name)
+    if known is not None and known.hub:
+        return known.hub
     return Path(name).name if looks_like_path(name) or Path(name).is_dir() else name
 
 

@@ -1,38 +1,37 @@
 """A model folder whose unchanged files are the base's own.
 
 Only shards that hold an edited weight are written anew; the rest, configuration, tokenizer and
-generation settings among it, is copied as it is. A base stored in another dtype than it was edited
-in is written anew as a whole: rounding edits to it would lose part of what was measured. So is a
-mixture of experts, whose checkpoint keeps apart what the loaded model holds in one parameter.
+generation settings among it, is copied as it is. Edited weights are rounded to the dtype of the
+base, which the card puts a number on. A model that is saved in another dtype is written anew as a
+whole. So is a mixture of experts, whose checkpoint keeps apart what the loaded model holds in one
+parameter.
 """
 
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
 from revive.models.saving import appearing, save_model
+from revive.models.stored import rounded, stored_dtypes
 
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "BF16": torch.bfloat16,
-    "F16": torch.float16,
-}
 _NOT_MODEL = frozenset({".git", "__pycache__"})
 _PAPERS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".gguf")
 
 
 def save_folder(
-    loaded: LoadedModel, ledger: Ledger, base: Path | None, folder: Path, card: str
+    loaded: LoadedModel,
+    ledger: Ledger,
+    base: Path | None,
+    folder: Path,
+    card: str,
+    dtype: torch.dtype,
 ) -> bool:
     """Save an edited model.
 
@@ -42,15 +41,20 @@ def save_folder(
         base: Folder that the model was read from, where there is one.
         folder: Appears whole or not at all.
         card: The model card, `README.md`.
+        dtype: Of the saved weights.
 
     Returns:
         Whether the base's own files were kept; where it has no safetensors with these weights in
-        the dtype that they were edited in, all of it is written anew.
+        that dtype, all of it is written anew.
+
+    Raises:
+        SpecError: An edited value is too large for the dtype.
     """
-    changed = _changed(loaded, ledger)
+    edited = changed_weights(loaded, ledger)
+    changed = {name: rounded(weight, dtype, name) for name, weight in edited.items()}
     places = _places(base, changed) if base is not None else None
     if base is None or places is None:
-        save_model(loaded, folder, card=card, papers=_papers(base))
+        save_model(loaded, folder, dtype=dtype, card=card, papers=_papers(base))
         return False
     with appearing(folder) as partial:
         shutil.copytree(base, partial, dirs_exist_ok=True, ignore=_unwanted(set(places)))
@@ -66,7 +70,7 @@ def _papers(base: Path | None) -> list[Path]:
     return [p for p in found if p.is_file() and p.name.upper().startswith(_PAPERS)]
 
 
-def _changed(loaded: LoadedModel, ledger: Ledger) -> dict[str, Tensor]:
+def changed_weights(loaded: LoadedModel, ledger: Ledger) -> dict[str, Tensor]:
     """Edited parameters, as stored in the model."""
     names = {ledger.sites[key].parameter for key in ledger.used if bool(ledger.delta(key).any())}
     return {name: loaded.model.get_parameter(name).detach() for name in sorted(names)}
@@ -76,19 +80,11 @@ def _places(base: Path, changed: Mapping[str, Tensor]) -> dict[str, list[str]] |
     """Which shard holds which of these weights; None unless all are found, in their dtype."""
     found: dict[str, list[str]] = {}
     for shard in sorted(base.glob("*.safetensors")):
-        with safe_open(shard, framework="pt") as file:
-            held = [
-                name
-                for name in file.keys()  # noqa: SIM118
-                if name in changed and _stored_dtype(file, name) == changed[name].dtype
-            ]
+        dtypes = stored_dtypes(shard)
+        held = [name for name, weight in changed.items() if dtypes.get(name) == weight.dtype]
         if held:
             found[shard.name] = held
     return found if {n for held in found.values() for n in held} == set(changed) else None
-
-
-def _stored_dtype(file: Any, name: str) -> torch.dtype | None:
-    return _DTYPES.get(file.get_slice(name).get_dtype())
 
 
 def _unwanted(rewritten: set[str]) -> Callable[[str, list[str]], set[str]]:

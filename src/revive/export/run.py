@@ -1,19 +1,21 @@
 """`revive export`: a run's model at some batch, in one of three forms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from revive.errors import SpecError
-from revive.export.card import made, model_card
+from revive.export.card import Rounding, made, model_card, told
 from revive.export.delta import FILE, Delta
-from revive.export.folder import save_folder
+from revive.export.folder import changed_weights, save_folder
 from revive.export.lora import save_lora
+from revive.export.rounding import rounding
 from revive.export.totals import Total, totals
 from revive.models.fingerprint import model_fingerprint
 from revive.models.loading import model_source
 from revive.models.saving import appearing
+from revive.models.stored import NAMES, saved_dtype
 from revive.runs.journal import Journal
 from revive.runs.rebuild import Rebuilt, rebuild
 from revive.runs.store import RunFolder
@@ -34,6 +36,7 @@ class Exported:
         ranks: Columns by parameter name; empty for `hf`.
         errors: Frobenius norm that the rank leaves out, over that of what was written, by
             parameter name; empty for `hf`.
+        rounding: What saving cost the edited weights; of `hf`.
         note: What a user should know.
     """
 
@@ -43,11 +46,18 @@ class Exported:
     edits: int
     ranks: dict[str, int]
     errors: dict[str, float]
+    rounding: Rounding | None
     note: str
 
 
 def export_run(
-    folder: Path, out: Path, form: Form, *, step: int | None = None, rank: int | None = None
+    folder: Path,
+    out: Path,
+    form: Form,
+    *,
+    step: int | None = None,
+    rank: int | None = None,
+    dtype: str | None = None,
 ) -> Exported:
     """Export a run.
 
@@ -56,6 +66,7 @@ def export_run(
         out: Folder to write; appears whole or not at all.
         form: `hf` for a model folder, `delta` for factors, `lora` for a PEFT adapter.
         step: After this batch; the last committed one if None.
+        dtype: Of the weights of a model folder; None for the base's.
         rank: Of an adapter: at most so many columns; None for as many as it needs to be exact.
 
     Raises:
@@ -64,6 +75,10 @@ def export_run(
     """
     if rank is not None and form != "lora":
         raise SpecError(f"--rank: only an adapter has one; {form} is always whole.")
+    if dtype is not None and form != "hf":
+        raise SpecError(f"--dtype: only a model folder has one; {form} is always in float32.")
+    if dtype is not None and dtype not in NAMES:
+        raise SpecError(f"--dtype: {dtype!r} is unknown; use one of {', '.join(NAMES)}.")
     if rank is not None and rank < 1:
         raise SpecError("--rank: give at least 1.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -71,7 +86,11 @@ def export_run(
     rebuilt = rebuild(folder, step, lazily=True)
     edits = _edits_in(folder, rebuilt.step)
     written = {} if form == "hf" else totals(rebuilt.ledger, rank)
-    note = _WRITERS[form](rebuilt, written, folder, edits, out)
+    cost = None
+    if form == "hf":
+        cost, note = _hf(rebuilt, folder, out, dtype)
+    else:
+        note = _WRITERS[form](rebuilt, written, out)
     return Exported(
         out,
         form,
@@ -79,32 +98,36 @@ def export_run(
         edits,
         {k: t.factors.rank for k, t in written.items()},
         {k: t.error for k, t in written.items()},
+        cost,
         note,
     )
 
 
-def _hf(rebuilt: Rebuilt, written: dict[str, Total], folder: Path, edits: int, out: Path) -> str:
-    del written
-    del edits
+def _hf(rebuilt: Rebuilt, folder: Path, out: Path, wanted: str | None) -> tuple[Rounding, str]:
+    loaded, ledger = rebuilt.loaded, rebuilt.ledger
+    dtype = saved_dtype(wanted, loaded.stored, loaded.model.dtype)
+    deltas = {key: ledger.delta(key) for key in ledger.used}
+    cost = rounding(changed_weights(loaded, ledger), deltas, dtype)
     about = made(
         rebuilt.spec,
         Journal.read(RunFolder.open(folder).journal),
         rebuilt.step,
-        base=rebuilt.loaded.fingerprint,
-        edited=model_fingerprint(rebuilt.loaded.model),
+        base=loaded.fingerprint,
+        edited=model_fingerprint(loaded.model, dtype),
         version=version("revive-edit"),
     )
-    base = model_source(rebuilt.loaded.name, rebuilt.spec.model.revision)
-    kept = save_folder(rebuilt.loaded, rebuilt.ledger, base, out, model_card(about, base))
-    return (
+    about = replace(about, rounding=cost)
+    base = model_source(loaded.name, rebuilt.spec.model.revision)
+    kept = save_folder(loaded, ledger, base, out, model_card(about, base), dtype)
+    files = (
         "Files without an edited weight are the base's own."
         if kept
-        else "All weights were written anew, in the dtype that the run edited in."
+        else f"All weights were written anew, in {cost.dtype}."
     )
+    return cost, f"{files} {told(cost)}".strip()
 
 
-def _delta(rebuilt: Rebuilt, written: dict[str, Total], folder: Path, edits: int, out: Path) -> str:
-    del folder, edits
+def _delta(rebuilt: Rebuilt, written: dict[str, Total], out: Path) -> str:
     loaded, ledger = rebuilt.loaded, rebuilt.ledger
     # The fingerprint with the delta on is that of what `apply` will make, rounding included.
     ledger.reset()
@@ -122,14 +145,13 @@ def _delta(rebuilt: Rebuilt, written: dict[str, Total], folder: Path, edits: int
     return "In Python: revive.Delta.load(path).apply(model), and .remove(model)."
 
 
-def _lora(rebuilt: Rebuilt, written: dict[str, Total], folder: Path, edits: int, out: Path) -> str:
-    del folder, edits
+def _lora(rebuilt: Rebuilt, written: dict[str, Total], out: Path) -> str:
     mixture = rebuilt.loaded.family.experts is not None
     save_lora(written, rebuilt.ledger.sites, rebuilt.loaded.name, out, mixture=mixture)
     return "In Python: peft.PeftModel.from_pretrained(base, path)."
 
 
-_WRITERS = {"hf": _hf, "delta": _delta, "lora": _lora}
+_WRITERS = {"delta": _delta, "lora": _lora}
 
 
 def _edits_in(folder: Path, step: int) -> int:

@@ -21,6 +21,7 @@ from revive.models.family import Family, family_of
 from revive.models.fingerprint import model_fingerprint
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
+from revive.models.stored import main_dtype
 from revive.runs.model_config import read_model_config
 from revive.sources.source import Source, find_source
 
@@ -48,6 +49,7 @@ class LoadedModel:
         family: Its family.
         fingerprint: Digest of the configuration and a sample of every weight, as the checkpoint has
             them: a quantised base has that of the unquantised one.
+        stored: The dtype that most of its checkpoint is stored in; None where nothing says so.
         quantized: `8bit` or `4bit`, and the blocks that were left out; empty for neither.
     """
 
@@ -57,6 +59,7 @@ class LoadedModel:
     family: Family
     fingerprint: str
     quantized: str = ""
+    stored: torch.dtype | None = None
 
     @property
     def forward_fingerprint(self) -> str:
@@ -103,7 +106,8 @@ def load_model(
     source = find_source(name)
     # What is wrong with a model is told here: transformers would wait for the hub once more, and
     # read its weights first.
-    require_family(read_model_config(name, revision))
+    config = read_model_config(name, revision)
+    require_family(config)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     place = _device(device)
     source = _as_folder(name, source)
@@ -129,7 +133,9 @@ def load_model(
     family = family_of(model)
     bring_in(model, [site.parameter for site in family.sites(model, layers=edited)])
     fingerprint = fingerprint or model_fingerprint(model)
-    return LoadedModel(name, model, tokenizer, family, fingerprint, quantized)
+    folder = source.folder or model_source(name, revision)
+    stored = main_dtype(folder, config)
+    return LoadedModel(name, model, tokenizer, family, fingerprint, quantized, stored)
 
 
 def _read(

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import LoadedModel
+from revive.models.stored import recast, saved_dtype
 from revive.models.wrappers import adapters_merged
 from revive.runs.atomic import folder_beside, is_disk_full
 
@@ -19,13 +21,19 @@ _SHARD = "4GB"
 
 
 def save_model(
-    loaded: LoadedModel, folder: Path, *, card: str | None = None, papers: Sequence[Path] = ()
+    loaded: LoadedModel,
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    card: str | None = None,
+    papers: Sequence[Path] = (),
 ) -> Path:
     """Save model, generation settings and tokenizer; see `appearing`.
 
     Args:
         loaded: The model.
         folder: Where to.
+        dtype: Of the saved weights; the base's if None, as `saved_dtype` says.
         card: A model card, if wanted.
         papers: Files to copy as they are: licences, notices.
     """
@@ -33,6 +41,10 @@ def save_model(
         # It names a shard of 50 GB; one of these is in memory at a time.
         warnings.filterwarnings("ignore", "Attempting to save a model with offloaded modules")
         save_to(partial, loaded.model, loaded.tokenizer, card=card)
+        held = loaded.model.dtype
+        wanted = saved_dtype(None, loaded.stored, held) if dtype is None else dtype
+        if wanted != held:
+            recast(partial, wanted)
         for paper in papers:
             shutil.copyfile(paper, partial / paper.name)
     return folder

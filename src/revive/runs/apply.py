@@ -1,6 +1,7 @@
 """A run whose product is a saved model: what `revive edit` does."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,12 @@ def edit_spec(
 
 
 def apply_and_save(
-    spec: RunSpec, folder: Path, out: Path, observer: Observer | None = None
+    spec: RunSpec,
+    folder: Path,
+    out: Path,
+    observer: Observer | None = None,
+    *,
+    dtype: str | None = None,
 ) -> dict[str, Any]:
     """Drive the run to its end (resuming it if it was interrupted), then save the model.
 
@@ -50,9 +56,11 @@ def apply_and_save(
         folder: The run folder.
         out: Folder of the edited model; appears whole or not at all.
         observer: Told about progress.
+        dtype: Of the saved weights; None for the base's.
 
     Returns:
-        The run's summary.
+        The run's summary, and under `saved` the dtype of the saved model and what rounding to it
+        cost.
 
     Raises:
         SpecError: The run folder holds a run of another spec, or the output is taken.
@@ -64,8 +72,9 @@ def apply_and_save(
     else:
         summary = start(spec, folder, observer)
     check_made(folder)
-    export_run(folder, out, "hf")
-    return summary
+    done = export_run(folder, out, "hf", dtype=dtype)
+    saved = None if done.rounding is None else asdict(done.rounding)
+    return {**summary, "saved": saved}
 
 
 def _check_same(spec: RunSpec, folder: Path) -> None:

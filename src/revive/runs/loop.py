@@ -37,6 +37,7 @@ from revive.runs.schema import RunSpec, SinkSpec
 from revive.runs.spec import dump_spec, load_spec, with_sinks
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing, summarise
+from revive.sources.source import stored_as
 
 UNEDITED_SAMPLE = 200
 """Edits of the stream that the unedited model is measured on, where a probe sets no sample."""
