@@ -1,14 +1,29 @@
 """Errors that a user can act on, each with its exit code.
 
-A message says what is wrong, where, and what to do. The command line prints it as one line;
-Python users catch `ReviveError`.
+A message says what is wrong, where, and what to do. The command line prints it as one line, and
+one more for each detail; Python users catch `ReviveError`.
 """
+
+from collections.abc import Sequence
 
 
 class ReviveError(Exception):
-    """Base of every error that REVIVE raises on purpose."""
+    """Base of every error that REVIVE raises on purpose.
+
+    Attributes:
+        details: What belongs to the message, where that is a list.
+    """
 
     exit_code = 1
+
+    def __init__(self, *args: object, details: Sequence[str] = ()) -> None:
+        """Take the message, and its list."""
+        super().__init__(*args)
+        self.details = tuple(details)
+
+    def __str__(self) -> str:
+        """The message, and its list."""
+        return "\n  ".join((super().__str__(), *self.details))
 
 
 class SpecError(ReviveError, ValueError):

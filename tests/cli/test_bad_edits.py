@@ -113,3 +113,93 @@ def test_a_run_of_which_no_edit_can_be_made_says_so(revive, spec, edits, short_m
     write_edits(edits, edit(1, subject=long, prompt=f"{long} lives in"))
     ran = revive("run", spec(model=str(short_models["llama"])), "--out", "out", "--quiet")
     ran.refused(2, "home-1", "no edit could be made", "the model takes 64", "shorten")
+
+
+def write_mixed(path, bad):
+    """Two good edits around so many bad ones."""
+    rows = [json.dumps(edit(0)), *(f'{{"id": {n}' for n in range(bad)), json.dumps(edit(2))]
+    path.write_text("\n".join(rows), "utf-8")
+    return path
+
+
+def test_all_bad_lines_are_counted_and_ten_are_shown(revive, spec, edits, tmp_path):
+    write_mixed(edits, 12)
+    ran = revive("run", spec(), "--out", "out", "--quiet")
+    assert (ran.code, ran.out) == (2, "")
+    first, *told = ran.err.splitlines()
+    assert first.startswith(f"revive: {edits}: 12 records cannot be used; correct them, or ")
+    assert "--skip-bad (edits.skip_bad: true)" in first
+    assert [line.split(": ")[0] for line in told[:-1]] == [
+        f"  {edits}, line {n}" for n in range(2, 12)
+    ]
+    assert told[-1] == "  and 2 more."
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_lines_of_every_kind_are_counted_together(revive, spec, edits):
+    lines = [line for line, _ in BROKEN.values()]
+    edits.write_text("\n".join([json.dumps(edit(0)), *lines]), "utf-8")
+    ran = revive("check", spec())
+    assert f"{len(lines)} records cannot be used" in ran.err
+    for number, (_, reason) in enumerate(BROKEN.values(), start=2):
+        assert any(f"line {number}: " in t and reason in t for t in ran.err.splitlines()), reason
+
+
+def test_bad_lines_are_left_out_when_asked_and_that_is_said(revive, spec, edits, model, tmp_path):
+    write_mixed(edits, 12)
+    ran = revive("check", spec(), "--set", "edits.skip_bad=true", "--json")
+    assert ran.code == 0
+    assert (json.loads(ran.out)["edits"], json.loads(ran.out)["bad"]) == (2, 12)
+    assert f"revive: {edits}: left out 12 records that cannot be used:" in ran.err
+    assert "and 2 more." in ran.err
+    options = ["editor.layers=[0]", "editor.ridge=10", "editor.steps=1", "editor.contexts=0"]
+    ran = revive(
+        *("edit", model, edits, "--out", "out", "--skip-bad", "--text", "corpus.txt", "--quiet"),
+        *(word for option in options for word in ("--set", option)),
+    )
+    assert ran.code == 0, ran.err
+    assert "left out 12 records" in ran.err
+    assert "2 edits" in ran.out
+    # Nothing is left of a file without a good line.
+    edits.write_text('{"id"\n{"id"\n', "utf-8")
+    ran = revive("check", spec(), "--set", "edits.skip_bad=true")
+    assert (ran.code, ran.out) == (2, "")
+    assert "2 records cannot be used" in ran.err
+
+
+def test_rows_of_a_table_and_of_an_array_are_counted_too(revive, spec, edits):
+    edits.write_text("prompt,subject,target_new\na b,a,c\nd,e\nf,g\n", "utf-8")
+    assert "2 records cannot be used" in revive("check", spec()).err
+    edits.write_text(json.dumps([edit(0), 1, {"prompt": "x"}]), "utf-8")
+    assert "2 records cannot be used" in revive("check", spec()).err
+
+
+@pytest.mark.parametrize("fields", [{}, {"paraphrases": ["Where does Ada live?"]}])
+def test_a_pretty_printed_object_is_one_edit(revive, spec, edits, fields):
+    edits.write_text(json.dumps(edit(0, **fields), indent=2) + "\n", "utf-8")
+    ran = revive("check", spec(), "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["edits"] == 1
+    # What is wrong with it is told of the file.
+    edits.write_text(json.dumps(edit(0, target_new=""), indent=2), "utf-8")
+    revive("check", spec()).refused(2, f"{edits}: target_new is empty")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"a": ' + "9" * 4400 + "}", "a number too long"),
+        ('[{"a": ' + "9" * 4400 + "}]", "a number too long"),
+        ('{"requested_rewrite": 1.5}', "format not recognised"),
+    ],
+)
+def test_odd_values_are_refused(revive, spec, edits, content, reason):
+    edits.write_text(content, "utf-8")
+    revive("check", spec()).refused(2, str(edits), reason)
+
+
+@pytest.mark.parametrize("value", ["1.5", "true", '"x"', "null"])
+def test_rewrites_that_are_no_list_are_refused(revive, spec, edits, value):
+    edits.write_text(f'{{"requested_rewrite": {value}}}', "utf-8")
+    ran = revive("check", spec(), "--set", "edits.format=mquake")
+    ran.refused(2, "requested_rewrite must be a list")

@@ -45,6 +45,7 @@ def check(
         limit=edits.limit,
         on_conflict=edits.on_conflict,
         seed=edits.seed,
+        skip_bad=edits.skip_bad,
     )
     lengths = measure_lengths(
         loaded.edits, tokenizer_file(resolved.model.name, resolved.model.revision)
@@ -58,6 +59,7 @@ def check(
                 "edits": len(loaded.edits),
                 "duplicates": len(loaded.duplicates),
                 "conflicts": len(loaded.conflicts),
+                "bad": len(loaded.bad),
                 "memory_bytes": needs.memory_bytes,
                 "memory": {
                     "standing": dict(needs.memory.standing),

@@ -12,7 +12,7 @@ _OWN_MISTAKE = 1
 def account(error: Exception) -> tuple[int, str]:
     """Exit code and message of an exception that ended the command."""
     if isinstance(error, ReviveError):
-        return error.exit_code, str(error)
+        return error.exit_code, str(error.args[0] if error.args else error)
     # Typer has had click's exceptions inside and outside; what they have in common is this method.
     if hasattr(error, "format_message"):
         return SpecError.exit_code, _usage(error)

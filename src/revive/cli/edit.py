@@ -55,6 +55,9 @@ def edit(
         str,
         typer.Option(help="Contradicting edits: 'error', 'last' wins, or made in 'sequence'."),
     ] = "error",
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out records that cannot be used.")
+    ] = False,
     sink: Annotated[
         list[str] | None,
         typer.Option("--sink", help="Also send the journal there; see 'revive list sinks'."),
@@ -82,7 +85,9 @@ def edit(
     if not (folder / "spec.yaml").exists():
         RunFolder.check_free(folder)
     settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
-    spec = edit_spec(settings, edits, editor, guard, text or (), on_conflict, set_ or ())
+    spec = edit_spec(
+        settings, edits, editor, guard, text or (), on_conflict, set_ or (), skip_bad=skip_bad
+    )
     spec = with_sinks(spec, named_sinks(sink or ()))
     resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
     say_text(spec, resolved, quiet=quiet)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ from revive.cli.complaints import INTERRUPTED, account
 from revive.cli.home import with_home
 from revive.cli.interrupt import Interrupt
 from revive.cli.prose import prose
+from revive.errors import ReviveError
 
 app = typer.Typer(
     name="revive",
@@ -93,7 +95,8 @@ def main() -> None:
         code = INTERRUPTED
         if not interrupt.came:
             code, message = account(error)
-            _complain(message)
+            details = error.details if isinstance(error, ReviveError) else ()
+            _complain(message, details)
             sys.exit(code)
     # Typer makes an exit code of Ctrl-C itself.
     if code == INTERRUPTED:
@@ -101,8 +104,9 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _complain(message: str) -> None:
-    sys.stderr.write("revive: " + " ".join(message.split()) + "\n")
+def _complain(message: str, details: Sequence[str] = ()) -> None:
+    lines = ["revive: " + " ".join(message.split()), *("  " + " ".join(d.split()) for d in details)]
+    sys.stderr.write("".join(line + "\n" for line in lines))
 
 
 if __name__ == "__main__":

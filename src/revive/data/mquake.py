@@ -7,7 +7,8 @@ from revive.data.dataset import Dataset
 from revive.data.edits import Edit, MultiHop
 from revive.data.fields import child, identifier, nested, optional_text, text, texts
 from revive.data.questions import distinct
-from revive.data.records import Record
+from revive.data.records import Record, kind
+from revive.errors import SpecError
 
 _REWRITES = "requested_rewrite"
 _ONE = "rewrite"
@@ -31,12 +32,14 @@ class MQuAKE(Dataset):
 
     def parts(self, record: Record) -> Sequence[Record]:
         """One record a rewrite: the case's fields, and which of the rewrites is meant."""
-        rewrites = cast("list[object]", record.fields.get(_REWRITES) or [])
+        rewrites = record.fields.get(_REWRITES)
+        if not isinstance(rewrites, list):
+            raise SpecError(f"{record.where}: {_REWRITES} must be a list, got {kind(rewrites)}.")
         return [
             Record(
                 f"{record.where}, {_REWRITES} {n + 1}", record.number, {**record.fields, _ONE: n}
             )
-            for n in range(len(rewrites))
+            for n in range(len(cast("list[object]", rewrites)))
         ]
 
     def convert(self, record: Record) -> Edit | None:

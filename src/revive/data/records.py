@@ -4,10 +4,12 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from revive.data.bad import Bad
 from revive.errors import SpecError
 from revive.paths import at_home
 
@@ -63,8 +65,12 @@ def read_text(path: str | Path, *, what: str = _EDIT) -> str:
     return text
 
 
-def read_records(path: str | Path) -> list[Record]:
+def read_records(path: str | Path, bad: Bad | None = None) -> list[Record]:
     """Every record of a file; its kind is seen from its first character.
+
+    Args:
+        path: The file.
+        bad: Takes the records that are malformed, and reading goes on; None refuses the first.
 
     Raises:
         SpecError: The file cannot be read or a record is malformed; names the line.
@@ -73,11 +79,13 @@ def read_records(path: str | Path) -> list[Record]:
     first = text.lstrip()[0]
     name = str(path)
     if first == "[":
-        records = list(_from_array(text, name))
+        records = list(_from_array(text, name, bad))
     elif first == "{":
-        records = list(_from_lines(text, name))
+        records = list(_from_lines(text, name, bad))
     else:
-        records = list(_from_table(text, name))
+        records = list(_from_table(text, name, bad))
+    if not records and bad is not None:
+        bad.refuse(name)
     if not records:
         raise SpecError(f"{path}: holds no records; expected at least one edit.")
     return records
@@ -101,23 +109,46 @@ def read_objects(path: str | Path, *, what: str) -> list[Record]:
     return records
 
 
-def _from_lines(text: str, name: str) -> Iterator[Record]:
+def _from_lines(text: str, name: str, bad: Bad | None = None) -> Iterator[Record]:
+    whole = _whole_object(text)
+    if whole is not None:
+        yield Record(name, 1, whole)
+        return
     number = 0
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
         where = f"{name}, line {line}"
-        try:
-            value: object = json.loads(content)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise SpecError(
-                f"{where}: not valid JSON ({_reason(error)}); JSON Lines holds one object per line."
-            ) from error
         number += 1
-        yield Record(where, number, _object(value, where))
+        with _noting(bad):
+            yield Record(where, number, _object(_line(content, where), where))
 
 
-def _from_array(text: str, name: str) -> Iterator[Record]:
+def _line(content: str, where: str) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(
+            f"{where}: not valid JSON ({_reason(error)}); JSON Lines holds one object per line."
+        ) from error
+
+
+def _whole_object(text: str) -> Mapping[str, object] | None:
+    """The one object that a file is, spread over lines; None if it is none."""
+    if "\n" not in text.strip():
+        return None
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, object]", value) if isinstance(value, dict) else None
+
+
+def _noting(bad: Bad | None) -> AbstractContextManager[None]:
+    return nullcontext() if bad is None else bad.noting()
+
+
+def _from_array(text: str, name: str, bad: Bad | None = None) -> Iterator[Record]:
     """Elements one by one, so that a broken one has a line number."""
     position, line, number = text.index("[") + 1, 1, 0
     counted = 0
@@ -129,10 +160,11 @@ def _from_array(text: str, name: str) -> Iterator[Record]:
         where = f"{name}, line {line} (record {number + 1})"
         try:
             value, position = cast("tuple[object, int]", _DECODER.raw_decode(text, position))
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise SpecError(f"{where}: not valid JSON ({_reason(error)}).") from error
         number += 1
-        yield Record(where, number, _object(value, where))
+        with _noting(bad):
+            yield Record(where, number, _object(value, where))
         position = _skip(text, position)
         if text[position : position + 1] == ",":
             position += 1
@@ -140,7 +172,7 @@ def _from_array(text: str, name: str) -> Iterator[Record]:
             raise SpecError(f"{where}: not valid JSON (no ',' or ']' after the record).")
 
 
-def _from_table(text: str, name: str) -> Iterator[Record]:
+def _from_table(text: str, name: str, bad: Bad | None = None) -> Iterator[Record]:
     header_line = text.lstrip().split("\n", 1)[0]
     delimiter = max(_DELIMITERS, key=header_line.count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -154,14 +186,15 @@ def _from_table(text: str, name: str) -> Iterator[Record]:
             if not header:
                 header = _header(row, where)
                 continue
-            if len(row) != len(header):
-                raise SpecError(
-                    f"{where}: {len(row)} cells, but the header has {len(header)}; quote cells "
-                    f"that hold {delimiter!r}."
-                )
             number += 1
-            cells = zip(header, row, strict=True)
-            yield Record(where, number, {k: v for k, v in cells if v.strip()}, tabular=True)
+            with _noting(bad):
+                if len(row) != len(header):
+                    raise SpecError(
+                        f"{where}: {len(row)} cells, but the header has {len(header)}; quote "
+                        f"cells that hold {delimiter!r}."
+                    )
+                cells = zip(header, row, strict=True)
+                yield Record(where, number, {k: v for k, v in cells if v.strip()}, tabular=True)
     except csv.Error as error:
         raise SpecError(f"{name}, line {rows.line_num}: not valid CSV ({error}).") from error
 
@@ -204,4 +237,7 @@ def _skip(text: str, position: int) -> int:
 
 
 def _reason(error: Exception) -> str:
-    return error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    # Python reads no whole number of more digits.
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number too long"

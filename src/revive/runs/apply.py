@@ -23,11 +23,13 @@ def edit_spec(
     text: Sequence[Path],
     on_conflict: str,
     overrides: Sequence[str],
+    *,
+    skip_bad: bool = False,
 ) -> RunSpec:
     """The spec of an everyday edit: one probe before and after, a checkpoint now and then."""
     data: dict[str, Any] = {
         "model": {"name": model} if isinstance(model, str) else dict(model),
-        "edits": {"path": str(edits), "on_conflict": on_conflict},
+        "edits": {"path": str(edits), "on_conflict": on_conflict, "skip_bad": skip_bad},
         "editor": {"name": editor},
         "guard": {"name": guard},
         # Measured at the start and at the end; a long file every ten batches.

@@ -31,6 +31,7 @@ def read_edits(spec: RunSpec) -> LoadedEdits:
         limit=edits.limit,
         on_conflict=edits.on_conflict,
         seed=edits.seed,
+        skip_bad=edits.skip_bad,
     )
 
 

@@ -142,6 +142,7 @@ class EditsSpec(_Part):
         on_conflict: Whether contradicting edits are refused, the last one wins before anything is
             edited, or all are made in `sequence`, later ones replacing earlier ones in time; the
             lab's stream may then be longer than there are facts.
+        skip_bad: Leave out records that cannot be used, with a warning.
     """
 
     path: str
@@ -151,6 +152,7 @@ class EditsSpec(_Part):
     order: Literal["file", "random", "clustered"] = "file"
     seed: int = 0
     on_conflict: Literal["error", "last", "sequence"] = "error"
+    skip_bad: bool = False
 
     @model_validator(mode="before")
     @classmethod
