@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Told = Callable[[str, int, int], None]
 """Called with a phase, steps done, and steps in all."""
 
-_PLAIN_EVERY = 10.0
+_PLAIN_EVERY = 60.0
 """Seconds between two plain lines."""
 
 

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-PLAIN_EVERY = 5.0
+PLAIN_EVERY = 60.0
 """Seconds between two plain lines of one arm."""
 
 
@@ -28,6 +28,7 @@ class _Arm:
 
     edits: int = 0
     efficacy: float | None = None
+    exact: float | None = None
     general: float | None = None
     phase: str = ""
     origin: tuple[int, float] | None = None
@@ -47,7 +48,7 @@ class RunProgress:
     """Progress of one or several arms over the same stream of edits.
 
     On a terminal every arm is a live row; elsewhere an arm prints a plain line to the same console
-    every few seconds and when it ends. Everything goes to stderr unless a console is given.
+    every minute and when it ends. Everything goes to stderr unless a console is given.
 
     Args:
         labels: Names of the arms, in the order of their rows.
@@ -100,6 +101,7 @@ class RunProgress:
         *,
         edits: int | None = None,
         efficacy: float | None = None,
+        exact: float | None = None,
         general: float | None = None,
         phase: str | None = None,
     ) -> None:
@@ -112,6 +114,8 @@ class RunProgress:
             label: One of the arms.
             edits: Edits written so far.
             efficacy: Efficacy last measured, in [0, 1].
+            exact: Exact success last measured, in [0, 1]; shown where there is no efficacy, as of
+                edits without a true target.
             general: General ability last measured, in [0, 1].
             phase: What is going on now.
         """
@@ -122,6 +126,7 @@ class RunProgress:
             arm.origin = (edits, now)
         arm.edits = arm.edits if edits is None else edits
         arm.efficacy = arm.efficacy if efficacy is None else efficacy
+        arm.exact = arm.exact if exact is None else exact
         arm.general = arm.general if general is None else general
         arm.phase = arm.phase if phase is None else phase
         self._show(label, now, force=False)
@@ -135,10 +140,26 @@ class RunProgress:
             metrics: Those last measured.
             phase: What is going on now; `done` once it has ended well.
         """
-        efficacy, general = metrics.get("efficacy"), metrics.get("general")
-        self.update(label, edits=done, efficacy=efficacy, general=general, phase=phase)
+        self.measured(label, metrics)
+        self.update(label, edits=done, phase=phase)
         if phase == "done":
             self.finish(label)
+
+    def measured(self, label: str, metrics: Mapping[str, float], *, edited: bool = True) -> None:
+        """Tell what was measured last.
+
+        Args:
+            label: One of the arms.
+            metrics: By the names of `revive list metrics`.
+            edited: Whether there were edits in the model: before, its success is not the stream's.
+        """
+        own = metrics if edited else {}
+        self.update(
+            label,
+            efficacy=_known(own.get("efficacy")),
+            exact=_known(own.get("efficacy_exact")),
+            general=_known(metrics.get("general")),
+        )
 
     def finish(self, label: str) -> None:
         """Stop an arm's clock and show its last state; later news of it are ignored."""
@@ -166,6 +187,10 @@ class RunProgress:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
 def _columns(width: int) -> list[ProgressColumn]:
     """What fits side by side: the name gives way first, then the phase, then the bar."""
     name = Column(no_wrap=True, overflow="ellipsis", max_width=min(40, max(8, width - 60)))
@@ -189,6 +214,8 @@ def _numbers(arm: _Arm, total: int, now: float) -> list[str]:
     parts: list[str] = []
     if arm.efficacy is not None:
         parts.append(f"eff {arm.efficacy:.2f}")
+    elif arm.exact is not None:
+        parts.append(f"exact {arm.exact:.2f}")
     if arm.general is not None:
         parts.append(f"gen {arm.general:.2f}")
     rate = arm.rate(now)

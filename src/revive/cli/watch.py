@@ -44,11 +44,7 @@ class ProgressObserver(Observer):
     def measured(self, edits: int, metrics: Mapping[str, float]) -> None:
         """Show the latest measurement; the unedited model's is not the stream's."""
         if self._progress is not None:
-            self._progress.update(
-                self._label,
-                efficacy=metrics.get("efficacy_exact") if edits else None,
-                general=metrics.get("general"),
-            )
+            self._progress.measured(self._label, metrics, edited=edits > 0)
 
     def alarm(self, message: str) -> None:
         """Say it: a warning is heard even where progress is not wanted."""
