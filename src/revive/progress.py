@@ -30,7 +30,7 @@ def progress_on_stderr(
         yield lambda _phase, _done, _total: None
     elif console.is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),

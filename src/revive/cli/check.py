@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from revive.cli.output import print_json, say, say_text
+from revive.cli.output import print_json, say, say_text, show
 from revive.wording import counted
 
 _GIB = 2**30
@@ -72,7 +72,7 @@ def check(
             }
         )
         return
-    typer.echo(dump_spec(resolved), nl=False)
+    show(dump_spec(resolved), nl=False)
     for source in dict.fromkeys(sources.values()):
         keys = ", ".join(key for key, found in sources.items() if found == source)
         say(f"editor {resolved.editor.name}, {source}: {keys}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from revive.cli.interrupt import keeps
-from revive.cli.output import print_json, say
+from revive.cli.output import print_json, say, show
 
 _WIDE = 160  # columns; below this the full table would break words
 
@@ -62,5 +62,5 @@ def demo(
             console = Console(width=_WIDE)  # a file or a pipe has no width to keep to
         table = headline(records) if console.width >= _WIDE else brief(records)
         console.print(to_rich(table))
-        typer.echo(narrative(records))
+        show(narrative(records))
     say(f"report: {page}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from revive.cli.output import print_json, say
+from revive.cli.output import print_json, say, show
 from revive.errors import SpecError
 
 
@@ -43,6 +43,6 @@ def fetch(
     if json:
         print_json({**about, "quantized": model.quantized})
         return
-    typer.echo(str(folder))
+    show(str(folder))
     if model.package is not None:
         say(f"{name}: {model.hub}, licence {model.licence}; a {model.quantized}.", quiet=quiet)

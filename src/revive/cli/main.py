@@ -28,6 +28,7 @@ from revive.cli import (
 from revive.cli.complaints import INTERRUPTED, account
 from revive.cli.home import with_home
 from revive.cli.interrupt import Interrupt
+from revive.cli.output import plain
 from revive.cli.prose import prose
 from revive.errors import ReviveError
 
@@ -77,7 +78,9 @@ def main() -> None:
     argv = sys.argv[1:]
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
-    logging.basicConfig(level=logging.WARNING, format="revive: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Plain("revive: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # It prints what it warns of itself; once is enough.
     logging.getLogger("huggingface_hub").propagate = False
     interrupt = Interrupt()
@@ -104,9 +107,14 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
+
+
 def _complain(message: str, details: Sequence[str] = ()) -> None:
     lines = ["revive: " + " ".join(message.split()), *("  " + " ".join(d.split()) for d in details)]
-    sys.stderr.write("".join(line + "\n" for line in lines))
+    sys.stderr.write(plain("".join(line + "\n" for line in lines)))
 
 
 if __name__ == "__main__":

@@ -1,30 +1,64 @@
-"""Results to stdout, as a table or as JSON; messages to stderr."""
+"""Results to stdout, as a table or as JSON; messages to stderr.
+
+The one owner of foreign text on its way to a terminal: an id, a label, a field of a file is shown
+as it is, whatever it holds, and commands neither the terminal nor the library that draws tables.
+"""
 
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from revive.runs.schema import RunSpec
 
 
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def plain(text: str) -> str:
+    """Text in which nothing but its letters reaches the terminal; lines stay lines.
+
+    Control characters, escape sequences among them, and marks that turn the direction of writing
+    are spelt out, in the way of Python.
+    """
+    return "".join(c if c in "\n\t" or not _commands(c) else _spelt(c) for c in text)
+
+
+def _commands(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs") or character in _TURNING
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout; non-finite numbers as strings."""
-    sys.stdout.write(json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False)
+    # JSON's own spelling of what it leaves as it is.
+    safe = (f"\\u{ord(c):04x}" if c != "\n" and _commands(c) else c for c in text)
+    sys.stdout.write("".join(safe) + "\n")
+
+
+def show(text: str, *, nl: bool = True) -> None:
+    """Text on stdout."""
+    sys.stdout.write(plain(text) + ("\n" if nl else ""))
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=Text(plain(title)), title_justify="left", header_style="bold")
     for index, name in enumerate(head):
         table.add_column(name, justify="left" if index == 0 else "default", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(plain(cell)) for cell in row))
     Console().print(table)
 
 
@@ -46,7 +80,7 @@ def _span(interval: tuple[float, float] | None) -> str:
 def say(message: str, *, quiet: bool = False) -> None:
     """A message on stderr."""
     if not quiet:
-        sys.stderr.write(message + "\n")
+        sys.stderr.write(plain(message) + "\n")
 
 
 def say_text(given: "RunSpec", resolved: "RunSpec", *, quiet: bool = False) -> None:

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from revive.cli.output import plain
+
 PLAIN_EVERY = 60.0
 """Seconds between two plain lines of one arm."""
 
@@ -79,7 +81,7 @@ class RunProgress:
             self._live = Progress(*columns, console=self._console, refresh_per_second=4)
             for label in self._arms:
                 self._tasks[label] = self._live.add_task(
-                    label, total=self._total, numbers="", phase="waiting"
+                    plain(label), total=self._total, numbers="", phase="waiting"
                 )
             self._live.start()
         return self
@@ -184,7 +186,7 @@ class RunProgress:
             arm.printed = now
             parts = [f"{arm.edits:,}/{self._total:,} edits", *_numbers(arm, self._total, now)]
             line = f"{label}: {', '.join([*parts, *([arm.phase] if arm.phase else [])])}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _known(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from revive.cli.output import print_json, say
+from revive.cli.output import print_json, say, show
 from revive.errors import PrerequisiteError
 from revive.runs.atomic import is_disk_full
 
@@ -57,4 +57,4 @@ def report(
         return
     say(f"report: {page}")
     for name in found.tables() if table is not None else ():
-        typer.echo(found.text(name, str(table)))
+        show(found.text(name, str(table)))

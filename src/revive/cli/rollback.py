@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from revive.cli.output import print_json, print_table, say
+from revive.cli.output import print_json, print_table, say, show
 from revive.errors import SpecError
 from revive.wording import counted
 
@@ -121,9 +121,7 @@ def _show(edit: str, moved: "Moved") -> None:
         shown = [[k, f"{b:.4g}", f"{a:.4g}"] for k, (b, a) in moved.general.items()]
         print_table("general ability", ["metric", "before", "after"], shown)
     answers = moved.answers
-    typer.echo(
-        f"{edit}: said {answers.before!r}, now {answers.after!r}; unedited {answers.unedited!r}"
-    )
+    show(f"{edit}: said {answers.before!r}, now {answers.after!r}; unedited {answers.unedited!r}")
 
 
 def _hushed(quiet: bool, *, loading: bool):

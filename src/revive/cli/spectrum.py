@@ -15,7 +15,7 @@ from revive.cli.model_options import (
     TrustRemoteCode,
     model_settings,
 )
-from revive.cli.output import print_json, print_table, say
+from revive.cli.output import print_json, print_table, say, show
 from revive.errors import SpecError
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _print(chapters: "Mapping[str, Chapter]", *, json: bool, markdown: bool) -> 
     for chapter in chapters.values():
         for table in chapter.tables:
             if markdown:
-                typer.echo(table.markdown())
+                show(table.markdown())
                 continue
             print_table(table.title, table.header, table.rows[:_SHOWN])
-            typer.echo(table.note)
+            show(table.note)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from revive.cli.interrupt import keeps
-from revive.cli.output import print_json, print_table, say
+from revive.cli.output import print_json, print_table, say, show
 from revive.wording import counted
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def sweep(
     if json:
         print_json([asdict(row) for row in found])
     elif markdown:
-        typer.echo(as_markdown(found, wanted.metrics))
+        show(as_markdown(found, wanted.metrics))
     else:
         shown = [[*r.values.values(), *(str(r.metrics[m]) for m in wanted.metrics)] for r in found]
         head = [*found[0].values, *wanted.metrics]
