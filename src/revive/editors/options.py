@@ -65,7 +65,7 @@ class TargetOptions(EditorOptions):
         key_average: Whether keys average plain prompt and contexts; ours when False.
     """
 
-    steps: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     optimizer: Literal["adam", "polyak"] | None = None
     lr: Positive | None = None
     max_step: Positive | None = None
@@ -74,8 +74,8 @@ class TargetOptions(EditorOptions):
     clamp: Positive | None = None
     stop_loss: NotNegative = 0.05
     stop_margin: NotNegative | None = None
-    contexts: Annotated[int, Field(ge=0)] = 5
-    context_length: Annotated[int, Field(ge=1)] = 10
+    contexts: Annotated[int, Field(ge=0, le=1000)] = 5
+    context_length: Annotated[int, Field(ge=1, le=1000)] = 10
     key_average: bool = True
 
 
@@ -159,7 +159,7 @@ class FtOptions(EditorOptions):
     grid: ClassVar[tuple[float, ...]] = (3e-2, 1e-2, 3e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5)
 
     objective: Literal["target", "last-token"] = "target"
-    steps: Annotated[int, Field(ge=1)] = 25
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 25
     lr: Positive | None = None
     box: Positive | None = None
     stop_loss: NotNegative = 0.01
@@ -176,7 +176,7 @@ class NseOptions(MemitOptions):
         neuron_threshold: Share of the keys' summed activation in the neurons that are written.
     """
 
-    passes: Annotated[int, Field(ge=1)] = 2
+    passes: Annotated[int, Field(ge=1, le=1_000_000)] = 2
     alpha: NotNegative | None = None
     upper: Positive | None = None
     neuron_threshold: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -28,6 +28,7 @@ class ModelFacts:
         expert_inner: Width inside an expert.
         shared_inner: Width inside the experts that every token is sent to, together.
         sparse: Blocks whose MLP is a mixture of experts.
+        positions: Most tokens that the model takes, where the config says so.
     """
 
     model_type: str
@@ -46,6 +47,7 @@ class ModelFacts:
     expert_inner: int = 0
     shared_inner: int = 0
     sparse: frozenset[int] = frozenset()
+    positions: int | None = None
 
     @property
     def parameters(self) -> int:
@@ -112,6 +114,7 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
         queries=heads * width,
         keys=shared * width,
         stored=str(stored).removeprefix("torch."),
+        positions=_number(config, "max_position_embeddings", "n_positions") or None,
         **(_mixture(config, model_type, blocks) if model_type in _MIXTURES else {}),
     )
 

@@ -66,4 +66,4 @@ def _number(place: object) -> int | None:
     if not text.startswith("cuda"):
         return None
     number = text.partition(":")[2]
-    return int(number) if number.isdigit() else 0
+    return int(number) if number.isascii() and number.isdigit() else 0

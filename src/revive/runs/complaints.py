@@ -72,13 +72,18 @@ def _what(
         return f"{problem['msg'].removeprefix('Value error, ')}."
     if problem["type"] == "literal_error":
         choices = [str(c) for c in _choices(_walk(model, places)[1])]
-        hint = did_you_mean(str(found), choices)
-        return f"{found!r} is not one of {', '.join(choices)}.{hint}"
+        hint = did_you_mean(found, choices) if isinstance(found, str) else ""
+        return f"{_shown(found)} is not one of {', '.join(choices)}.{hint}"
     expected = _EXPECTED.get(problem["type"])
     if expected is None:
-        return f"{problem['msg'].replace('Input should', 'must')}, got {found!r}."
+        return f"{problem['msg'].replace('Input should', 'must')}, got {_shown(found)}."
     shown = f" {found!r}" if isinstance(found, str | int | float) else ""
     return f"expected {expected}, got {kind(found)}{shown}.{_example(_walk(model, places)[1], key)}"
+
+
+def _shown(found: object) -> str:
+    """A value in a sentence, which one that holds others would not fit."""
+    return repr(found) if isinstance(found, str | int | float | None) else kind(found)
 
 
 def _example(field: FieldInfo | None, key: str) -> str:

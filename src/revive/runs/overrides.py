@@ -40,7 +40,7 @@ def _changed(part: object, keys: Sequence[str], value: object, override: str, wh
     key, rest = keys[0], keys[1:]
     if isinstance(part, list):
         items = cast("list[object]", part)
-        if not key.isdigit() or int(key) >= len(items):
+        if not (key.isascii() and key.isdigit()) or int(key) >= len(items):
             raise SpecError(
                 f"--set {override}: {where} is a list of {len(items)}; use a number from 0 "
                 f"instead of {key!r}."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_Count = Annotated[int, Field(ge=1)]
+from revive.runs.schema import Count, Seed
 
 
 class _Options(BaseModel):
@@ -16,17 +16,17 @@ class _Options(BaseModel):
 class EditsOptions(_Options):
     """`edits`: measure a sample (None: all), and retention in so many groups of age."""
 
-    sample: _Count | None = None
-    age_bins: _Count = 5
+    sample: Count | None = None
+    age_bins: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
 class GeneralOptions(_Options):
     """`general`: how many facts, minimal pairs, copying tasks, and words of prose (None: all)."""
 
-    facts: _Count = 300
-    pairs: _Count = 300
-    copies: _Count = 100
-    words: _Count | None = None
+    facts: Count = 300
+    pairs: Count = 300
+    copies: Count = 100
+    words: Count | None = None
 
 
 class SpectrumOptions(_Options):
@@ -43,7 +43,7 @@ class PerplexityOptions(_Options):
     """`perplexity`: a text file, and how much of it."""
 
     text: str
-    characters: _Count = 200_000
+    characters: Count = 200_000
 
 
 class GenerationOptions(_Options):
@@ -52,11 +52,11 @@ class GenerationOptions(_Options):
     `corpus` is a text file whose paragraphs give the TF-IDF weights of `consistency`.
     """
 
-    sample: _Count | None = 100
-    length: Annotated[int, Field(ge=4)] = 100
-    top_k: _Count = 5
-    prompts: _Count = 10
-    rows: _Count = 32
+    sample: Count | None = 100
+    length: Annotated[int, Field(ge=4, le=100_000)] = 100
+    top_k: Count = 5
+    prompts: Count = 10
+    rows: Count = 32
     corpus: str | None = None
 
 
@@ -68,9 +68,9 @@ class TasksOptions(_Options):
 
     tasks: Annotated[list[str], Field(min_length=1)]
     data: str | None = None
-    limit: _Count | None = 200
+    limit: Count | None = 200
     rule: Literal["likelihood", "generation", "both"] | None = None
-    seed: int = 0
+    seed: Seed = 0
     include: str | None = None
 
 

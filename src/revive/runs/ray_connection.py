@@ -104,7 +104,7 @@ def existing(ray: Any, address: str) -> Generator[None, None, None]:
 def _call(address: str) -> None:
     """Whether anybody listens there; Ray itself would go on asking for a quarter of an hour."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
-    if host and port.isdigit():
+    if host and port.isascii() and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
 
 

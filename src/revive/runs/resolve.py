@@ -204,6 +204,11 @@ def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
             f"editor.layers: block {layers[-1]} does not exist; the model has blocks 0 to "
             f"{facts.blocks - 1}."
         )
+    if facts.positions is not None and settings.get("context_length", 0) >= facts.positions:
+        raise SpecError(
+            f"editor.context_length: {settings['context_length']} tokens leave no room for a "
+            f"prompt; the model takes {facts.positions}."
+        )
     return EditorSpec(name=spec.editor.name, preset=preset.name, **settings)
 
 

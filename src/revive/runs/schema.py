@@ -12,7 +12,9 @@ from pydantic import (
     model_validator,
 )
 
-_Count = Annotated[int, Field(ge=1)]
+# What arrays can count, and what every generator of random numbers takes.
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seed = Annotated[int, Field(ge=0, le=2**62)]
 _Level = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -147,10 +149,10 @@ class EditsSpec(_Part):
 
     path: str
     format: str = "auto"
-    limit: _Count | None = None
-    batch_size: _Count = 100
+    limit: Count | None = None
+    batch_size: Count = 100
     order: Literal["file", "random", "clustered"] = "file"
-    seed: int = 0
+    seed: Seed = 0
     on_conflict: Literal["error", "last", "sequence"] = "error"
     skip_bad: bool = False
 
@@ -202,7 +204,7 @@ class GuardSpec(_Named):
     basis: Literal["original", "current"] = "original"
     when: Literal["layer", "batch"] = "layer"
     solve: Literal["posthoc", "constrained", "weighted"] = "posthoc"
-    seed: int = 0
+    seed: Seed = 0
     then: list["GuardSpec"] = Field(default_factory=list["GuardSpec"])
 
     @property
@@ -217,8 +219,8 @@ class GuardSpec(_Named):
         if not parts:
             return value
         first = parts[0]
-        head = {"name": first} if isinstance(first, str) else first
-        return {**cast("dict[str, object]", head), "then": parts[1:]}
+        head = cast("dict[str, object]", first) if isinstance(first, dict) else {"name": first}
+        return {**head, "then": parts[1:]}
 
     @model_validator(mode="after")
     def _calibrated_first(self) -> "GuardSpec":
@@ -249,7 +251,7 @@ class ProbeSpec(_Named):
 
     own_keys: ClassVar[frozenset[str]] = frozenset({"name", "every"})
 
-    every: _Count = 1
+    every: Count = 1
 
 
 class SinkSpec(_Named):
@@ -268,8 +270,8 @@ class CheckpointSpec(_Part):
         keep: How many are kept, besides the one before the first batch.
     """
 
-    every: _Count = 5
-    keep: _Count = 2
+    every: Count = 5
+    keep: Count = 2
 
 
 class AlarmSpec(_Part):
@@ -291,7 +293,7 @@ class AlarmSpec(_Part):
     above: _Level | None = None
     below: _Level | None = None
     relative: bool = False
-    patience: _Count = 1
+    patience: Count = 1
     stop: bool = False
 
     @property
@@ -324,8 +326,8 @@ class MomentsSpec(_Part):
     """
 
     text: list[str] | Literal["lab", "package"] | None = None
-    samples: _Count = 100_000
-    window: Annotated[int, Field(ge=2)] = 128
+    samples: Count = 100_000
+    window: Annotated[int, Field(ge=2, le=1_000_000)] = 128
 
     @model_validator(mode="before")
     @classmethod
@@ -370,7 +372,7 @@ class RunSpec(_Part):
     alarm: AlarmSpec | None = None
     sinks: list[SinkSpec] = Field(default_factory=list[SinkSpec])
     moments: MomentsSpec = MomentsSpec()
-    seed: int = 0
-    threads: _Count | None = None
+    seed: Seed = 0
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     label: str | None = None
     role: Literal["baseline", "guarded", "control", "best"] | None = None

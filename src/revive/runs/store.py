@@ -230,7 +230,7 @@ class RunFolder:
                 _numbered(self._updates, saved).unlink(missing_ok=True)
         for kept in self._measures.glob(f"*{_SUFFIX}"):
             number = kept.name.partition(".")[0]
-            if number.isdigit() and int(number) > step:
+            if number.isascii() and number.isdigit() and int(number) > step:
                 kept.unlink(missing_ok=True)
         self.summary.unlink(missing_ok=True)
 
@@ -245,4 +245,4 @@ def _numbered(folder: Path, step: int) -> Path:
 
 def _steps(folder: Path) -> list[int]:
     names = (p.name.removesuffix(_SUFFIX) for p in folder.glob(f"*{_SUFFIX}"))
-    return sorted(int(name) for name in names if name.isdigit())
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())

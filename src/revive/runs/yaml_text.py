@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from revive.errors import SpecError
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
+
+_MOST = 100_000
+"""Values that a spec may hold; a few hundred is usual."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,13 +48,32 @@ def parse_yaml(text: str, source: str) -> Any:
         SpecError: It is not YAML; names the line.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader
+        value = yaml.load(text, Loader=_Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SpecError(f"{source}{line}: not valid YAML ({error.problem}).") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise SpecError(f"{source}: not valid YAML ({reason}).") from error
+    if _values(value) > _MOST:
+        raise SpecError(
+            f"{source}: holds more than {_MOST:,} values; aliases (*name) that stand for each "
+            "other grow without end. Write the values out."
+        )
+    return value
+
+
+def _values(value: object) -> int:
+    """How many there are once aliases are written out, counted up to a little over the most."""
+    count, open_ = 0, [value]
+    while open_ and count <= _MOST:
+        part = open_.pop()
+        count += 1
+        if isinstance(part, dict):
+            open_.extend(cast("dict[object, object]", part).values())
+        elif isinstance(part, list):
+            open_.extend(cast("list[object]", part))
+    return count
 
 
 def format_yaml(value: object) -> str:
