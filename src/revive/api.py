@@ -10,6 +10,7 @@ from torch import nn
 
 from revive.data.check import check_edit
 from revive.data.edits import Edit
+from revive.data.prompts import check_forms
 from revive.data.repeats import Placed, settle
 from revive.data.standing import standing_edits
 from revive.errors import SpecError
@@ -160,7 +161,7 @@ class Editor:
             One result per batch: norms asked and applied, shares removed, failures.
 
         Raises:
-            SpecError: An edit is malformed.
+            SpecError: An edit is malformed, or is a chat and the model has no chat template.
             NumericalError: A non-finite update; the batches before it stay.
             PrerequisiteError: The disk is full; the batches before it stay.
         """
@@ -193,7 +194,8 @@ class Editor:
         Raises:
             SpecError: There are none.
         """
-        chosen = standing_edits(self.edits) if edits is None else tuple(edits)
+        chosen = standing_edits(self.edits) if edits is None else edits
+        chosen = tuple(form for edit in chosen for form in edit.forms)
         if not chosen:
             raise SpecError("evaluate: no edits were made and none were given.")
         return score_edits(self.model, self.tokenizer, chosen).metrics()
@@ -278,7 +280,8 @@ class Editor:
                 )
         first = len(self.edits) + 1
         named = [replace(e, id=e.id or f"edit-{i}") for i, e in enumerate(edits, start=first)]
-        placed = [Placed(check_edit(e, e.id), e.id) for e in named]
+        placed = [Placed(f, f.id) for e in named for f in check_edit(e, e.id).forms]
+        check_forms(self.tokenizer, (p.edit for p in placed))
         return settle(placed, limit=None, on_conflict="last").edits
 
     def _engine(self, batch: Sequence[Edit], told: Told) -> Engine:

@@ -1,12 +1,14 @@
 """`revive check`: validate a spec without loading anything heavy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from revive.cli.output import print_json, say, say_text, show
+from revive.data.edits import Edit
+from revive.data.joining import AUTO, PUBLISHED
 from revive.wording import counted
 
 _GIB = 2**30
@@ -28,7 +30,7 @@ def check(
     from revive.architectures import require_family
     from revive.data.readers import load_edits
     from revive.runs.lengths import measure_lengths
-    from revive.runs.model_config import tokenizer_file
+    from revive.runs.model_config import require_chat_template, tokenizer_file
     from revive.runs.resolve import setting_sources
     from revive.runs.spec import dump_spec, estimate, load_spec, read_model_config, resolve
 
@@ -46,7 +48,12 @@ def check(
         on_conflict=edits.on_conflict,
         seed=edits.seed,
         skip_bad=edits.skip_bad,
+        chat=edits.chat,
+        joiner=edits.joiner,
     )
+    chats = sum(bool(edit.chat) for edit in loaded.edits)
+    if chats:
+        require_chat_template(resolved.model.name, resolved.model.revision)
     lengths = measure_lengths(
         loaded.edits, tokenizer_file(resolved.model.name, resolved.model.revision)
     )
@@ -57,6 +64,7 @@ def check(
                 "spec": resolved.model_dump(),
                 "sources": sources,
                 "edits": len(loaded.edits),
+                "edits_in_chat": chats,
                 "duplicates": len(loaded.duplicates),
                 "conflicts": len(loaded.conflicts),
                 "bad": len(loaded.bad),
@@ -90,8 +98,18 @@ def check(
         f"{needs.memory_bytes / _GIB:.1f} GiB memory, {needs.disk_bytes / _GIB:.2f} GiB disk, "
         f"{needs.seconds / 60:.0f} min without probes."
     )
+    say(_forms(loaded.edits, chats))
     for repeat in loaded.duplicates[:5]:
         say(f"duplicate dropped: {repeat}")
+
+
+def _forms(edits: Sequence[Edit], chats: int) -> str:
+    """In which form edits are made and measured, as a line."""
+    forms = {"as sentences": len(edits) - chats, "in the model's chat template": chats}
+    told = " and ".join(f"{counted(n, 'edit')} {form}" for form, n in forms.items() if n)
+    joiners = dict.fromkeys(edit.joiner for edit in edits)
+    names = [j if j in (AUTO, PUBLISHED) else repr(j) for j in joiners]
+    return f"{told}; prompt and target joined: {', '.join(names)}."
 
 
 def _parts(sizes: Mapping[str, int]) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from revive.cli.forms import Chat, Joiner, Sentence, form_overrides
 from revive.cli.interrupt import keeps
 from revive.cli.model_options import (
     Device,
@@ -58,6 +59,9 @@ def edit(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out records that cannot be used.")
     ] = False,
+    chat: Chat = False,
+    sentence: Sentence = False,
+    joiner: Joiner = None,
     sink: Annotated[
         list[str] | None,
         typer.Option("--sink", help="Also send the journal there; see 'revive list sinks'."),
@@ -70,7 +74,12 @@ def edit(
     The run is journalled beside the output, so that it survives an interruption (call the same
     command again) and can be rolled back.
 
-    Example: revive edit gpt2 facts.jsonl --out gpt2-edited --text corpus.txt
+    Prompts are continued as they stand, or, for a model that people chat with, asked for as a
+    user's message (--chat). Both forms of a fact are two edits, the second one called ID.chat.
+
+    Examples:
+        revive edit gpt2 facts.jsonl --out gpt2-edited --text corpus.txt
+        revive edit Qwen/Qwen3-0.6B facts.jsonl --out edited --text corpus.txt --chat --sentence
     """
     from revive.runs.apply import edit_spec
     from revive.runs.spec import named_sinks, read_model_config, resolve, with_sinks
@@ -85,8 +94,9 @@ def edit(
     if not (folder / "spec.yaml").exists():
         RunFolder.check_free(folder)
     settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
+    overrides = [*form_overrides(chat, sentence, joiner), *(set_ or ())]
     spec = edit_spec(
-        settings, edits, editor, guard, text or (), on_conflict, set_ or (), skip_bad=skip_bad
+        settings, edits, editor, guard, text or (), on_conflict, overrides, skip_bad=skip_bad
     )
     spec = with_sinks(spec, named_sinks(sink or ()))
     resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))

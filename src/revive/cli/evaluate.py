@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from revive import registry
+from revive.cli.forms import Chat, Joiner, Sentence, form_of
 from revive.cli.model_options import (
     Device,
     DeviceMap,
@@ -75,6 +76,9 @@ def evaluate(
             "\\[default: likelihood; gsm8k: generation]."
         ),
     ] = None,
+    chat: Chat = False,
+    sentence: Sentence = False,
+    joiner: Joiner = None,
     text: Annotated[
         list[Path] | None, typer.Option("--text", help="Text file: report its perplexity.")
     ] = None,
@@ -105,6 +109,7 @@ def evaluate(
     Examples:
         revive evaluate lab
         revive evaluate edited/ --edits edits.jsonl --text corpus.txt
+        revive evaluate edited/ --edits edits.jsonl --tasks edits,generation --chat
         revive evaluate edited/ --tasks sst2,mmlu,lambada --data DIR --limit 500
         revive evaluate edited/ --tasks six --rule both --data DIR
         revive evaluate edited/ --tasks lm-eval:hellaswag,lm-eval:arc_easy
@@ -117,7 +122,8 @@ def evaluate(
         from revive.data.readers import load_edits
 
         shown = limit if edits is not None or limit is not None else _LAB_EDITS
-        edit_list = load_edits(edits or "lab", limit=shown).edits
+        form = form_of(chat, sentence)
+        edit_list = load_edits(edits or "lab", limit=shown, chat=form, joiner=joiner).edits
 
     from revive.cli.watch import hushed
     from revive.models.loading import load_model

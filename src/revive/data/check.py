@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from revive.data.edits import Edit
+from revive.data.edits import Edit, MultiHop, Neighbor, Question
+from revive.data.joining import PUBLISHED
 from revive.errors import SpecError
 
 
@@ -10,19 +11,16 @@ def check_edit(edit: Edit, where: str) -> Edit:
     """Check one edit against itself.
 
     Returns:
-        The edit with surrounding blanks removed.
+        The edit, its subject trimmed; all of it where its joiner is `published`.
 
     Raises:
         SpecError: A needed text is empty, or the subject is not in the prompt.
     """
-    edit = replace(
-        edit,
-        prompt=edit.prompt.strip(),
-        subject=edit.subject.strip(),
-        target_new=edit.target_new.strip(),
+    edit = (
+        trimmed(edit) if edit.joiner == PUBLISHED else replace(edit, subject=edit.subject.strip())
     )
     for key in ("prompt", "subject", "target_new"):
-        if not getattr(edit, key):
+        if not getattr(edit, key).strip():
             raise SpecError(f"{where}: {key} is empty; every edit needs it.")
     if not _is_text(edit):
         raise SpecError(f"{where}: holds half a character (a lone surrogate); replace it.")
@@ -44,10 +42,46 @@ def check_edit(edit: Edit, where: str) -> Edit:
     return edit
 
 
+def trimmed(edit: Edit) -> Edit:
+    """The edit without white space around its texts."""
+    return replace(
+        edit,
+        prompt=edit.prompt.strip(),
+        subject=edit.subject.strip(),
+        target_new=edit.target_new.strip(),
+        target_true=None if edit.target_true is None else edit.target_true.strip(),
+        paraphrases=_each(edit.paraphrases),
+        neighborhood=tuple(Neighbor(n.prompt.strip(), n.target.strip()) for n in edit.neighborhood),
+        attribute_prompts=_each(edit.attribute_prompts),
+        portability=tuple(Question(q.prompt.strip(), _each(q.answers)) for q in edit.portability),
+        multi_hop=tuple(
+            MultiHop(
+                _each(hop.questions),
+                _each(hop.answers),
+                tuple((prompt.strip(), target.strip()) for prompt, target in hop.needs),
+            )
+            for hop in edit.multi_hop
+        ),
+        generation_prompts=_each(edit.generation_prompts),
+        references=_each(edit.references),
+    )
+
+
+def _each(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text.strip() for text in texts)
+
+
 def _is_text(edit: Edit) -> bool:
     """JSON can spell halves of characters, which no tokenizer and no UTF-8 file takes."""
     neighbors = (text for n in edit.neighborhood for text in (n.prompt, n.target))
-    known = (edit.prompt, edit.subject, edit.target_new, edit.target_true or "", edit.id)
+    known = (
+        edit.prompt,
+        edit.subject,
+        edit.target_new,
+        edit.target_true or "",
+        edit.id,
+        edit.joiner,
+    )
     asked = (text for q in edit.portability for text in (q.prompt, *q.answers))
     chains = (text for hop in edit.multi_hop for text in (*hop.questions, *hop.answers))
     free = (*edit.attribute_prompts, *edit.generation_prompts, *edit.references)

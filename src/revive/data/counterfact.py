@@ -4,14 +4,18 @@ from typing import ClassVar, final
 
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, Neighbor
-from revive.data.fields import child, identifier, optional_text, text, texts
+from revive.data.fields import child, identifier, label, optional_text, text, texts
+from revive.data.joining import PUBLISHED
 from revive.data.questions import portability
 from revive.data.records import Record
 
 
 @final
 class CounterFact(Dataset):
-    """`multi_counterfact.json`. Neighbourhood prompts have the true answer as their target."""
+    """`multi_counterfact.json`. Neighbourhood prompts have the true answer as their target.
+
+    Texts are trimmed and joined by a space, as the authors' evaluation does it.
+    """
 
     name: ClassVar[str] = "counterfact"
 
@@ -35,9 +39,10 @@ class CounterFact(Dataset):
             id=identifier(record, "case_id"),
             paraphrases=texts(record, "paraphrase_prompts"),
             neighborhood=tuple(Neighbor(p, true) for p in prompts if true is not None),
-            relation=optional_text(rewrite, "relation_id"),
+            relation=label(rewrite, "relation_id"),
             attribute_prompts=texts(record, "attribute_prompts"),
             generation_prompts=texts(record, "generation_prompts"),
+            joiner=PUBLISHED,
         )
 
 

@@ -1,22 +1,24 @@
 """A table with a header: the edit file's fields as columns."""
 
+import re
 from typing import ClassVar, final
 
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, Neighbor
-from revive.data.fields import optional_text, text
+from revive.data.fields import form, identifier, label, optional_text, text
 from revive.data.records import Record
 from revive.errors import SpecError
 
-_SEPARATOR = "|"
+_SEPARATOR = re.compile(r"\s*\|\s*")
 
 
 @final
 class CsvFile(Dataset):
-    """Columns `prompt, subject, target_new`, and where known `target_true, id, relation`.
+    """Columns `prompt, subject, target_new`, and where known `target_true, id, relation, chat`.
 
-    `paraphrases` holds several in one cell, separated by `|`; `neighborhood_prompt` and
-    `neighborhood_target` hold one neighbour. Comma, semicolon and tab separate cells.
+    `chat` is true, false or both, as in the edit file. `paraphrases` holds several in one cell, separated by `|`; `neighborhood_prompt` and
+    `neighborhood_target` hold one neighbour. Comma, semicolon and tab separate cells; blanks after
+    them, and around `|`, are no part of a text unless the cell is quoted.
     """
 
     name: ClassVar[str] = "csv"
@@ -31,6 +33,7 @@ class CsvFile(Dataset):
             "neighborhood_prompt",
             "neighborhood_target",
             "relation",
+            "chat",
         }
     )
 
@@ -46,10 +49,11 @@ class CsvFile(Dataset):
             subject=text(record, "subject"),
             target_new=text(record, "target_new"),
             target_true=optional_text(record, "target_true"),
-            id=optional_text(record, "id") or "",
-            paraphrases=tuple(p.strip() for p in cell.split(_SEPARATOR) if p.strip()),
+            id=identifier(record, "id"),
+            paraphrases=tuple(p for p in _SEPARATOR.split(cell) if p.strip()),
             neighborhood=_neighborhood(record),
-            relation=optional_text(record, "relation"),
+            relation=label(record, "relation"),
+            chat=form(record),
         )
 
 

@@ -1,6 +1,12 @@
 """The edit: what a person wants the model to say."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from revive.data.joining import AUTO
+
+Form = bool | Literal["both"]
+"""Whether an edit is made as a sentence, in the model's chat template, or as both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,10 @@ class Edit:
         multi_hop: Chains of facts that the edit is part of.
         generation_prompts: Openings that the model continues freely.
         references: Texts that such a continuation should resemble.
+        chat: False: the model reads the prompt as it stands. True: as a user's message in its chat
+            template, and so every other prompt of the edit. `both`: two edits, see `forms`.
+        joiner: What is put between a prompt and its target: a text, or `auto`, a space where the
+            language and the prompt's end ask for one; in a chat, what the template puts there.
     """
 
     prompt: str
@@ -68,6 +78,15 @@ class Edit:
     multi_hop: tuple[MultiHop, ...] = ()
     generation_prompts: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    chat: Form = False
+    joiner: str = AUTO
+
+    @property
+    def forms(self) -> tuple["Edit", ...]:
+        """The edits to be made: for `chat: both` the sentence, and the chat as `ID.chat`."""
+        if self.chat != "both":
+            return (self,)
+        return replace(self, chat=False), replace(self, chat=True, id=f"{self.id}.chat")
 
     @property
     def text(self) -> str:

@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from typing import cast
 
+from revive.data.edits import Form
 from revive.data.records import Record, kind
 from revive.errors import SpecError
 
+_FORMS: Mapping[object, Form] = {
+    **{None: False, False: False, True: True},
+    **{"false": False, "true": True, "both": "both"},
+}
+
 
 def text(record: Record, key: str) -> str:
-    """A field that must hold text, stripped; may be empty.
+    """A field that must hold text, with its own white space; empty if it holds nothing else.
 
     Raises:
         SpecError: It is missing or not text.
@@ -29,7 +35,26 @@ def identifier(record: Record, key: str) -> str:
     value = record.fields.get(key)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return optional_text(record, key) or ""
+    return label(record, key) or ""
+
+
+def label(record: Record, key: str) -> str | None:
+    """A name, not a text to be read: trimmed; None if it is missing or blank."""
+    found = optional_text(record, key)
+    return None if found is None else found.strip()
+
+
+def form(record: Record) -> Form:
+    """The field `chat`: true, false or `both`, also as a table spells them; false if missing.
+
+    Raises:
+        SpecError: It is something else.
+    """
+    value = record.fields.get("chat")
+    found = value.strip().lower() if isinstance(value, str) else value
+    if isinstance(found, bool | str | None) and found in _FORMS:
+        return _FORMS[found]
+    raise SpecError(f'{record.where}: chat must be true, false or "both", got {value!r}.')
 
 
 def texts(record: Record, key: str) -> tuple[str, ...]:
@@ -75,11 +100,11 @@ def items(value: object) -> list[object]:
 
 
 def plain(record: Record, value: object, key: str) -> str:
-    """A value that must be text, stripped.
+    """A value that must be text, with its own white space; empty if it holds nothing else.
 
     Raises:
         SpecError: It is not text.
     """
     if not isinstance(value, str):
         raise SpecError(f"{record.where}: {key} must be text, got {kind(value)}; put it in quotes.")
-    return value.strip()
+    return value if value.strip() else ""

@@ -4,8 +4,9 @@ from typing import ClassVar, final
 
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, MultiHop, Neighbor, Question
-from revive.data.fields import identifier, items, nested, optional_text, text, texts
-from revive.data.records import Record
+from revive.data.fields import form, identifier, items, label, nested, optional_text, text, texts
+from revive.data.joining import AUTO
+from revive.data.records import Record, kind
 from revive.errors import SpecError
 
 KEYS = frozenset(
@@ -23,6 +24,8 @@ KEYS = frozenset(
         "multi_hop",
         "generation_prompts",
         "references",
+        "chat",
+        "joiner",
     }
 )
 
@@ -32,7 +35,9 @@ class EditFile(Dataset):
     """`prompt`, `subject` and `target_new`, and whatever is known besides.
 
     `portability` is a list of `{"prompt": ..., "answers": [...]}`, `multi_hop` one of
-    `{"questions": [...], "answers": [...]}`; the other fields are lists of texts.
+    `{"questions": [...], "answers": [...]}`; `chat` is true, false or "both", and `joiner` what
+    stands between prompt and target (`auto` if it is not given); the other fields are lists of
+    texts. Texts keep their white space.
     """
 
     name: ClassVar[str] = "jsonl"
@@ -53,7 +58,7 @@ class EditFile(Dataset):
             id=identifier(record, "id"),
             paraphrases=texts(record, "paraphrases"),
             neighborhood=tuple(Neighbor(text(n, "prompt"), text(n, "target")) for n in neighbors),
-            relation=optional_text(record, "relation"),
+            relation=label(record, "relation"),
             attribute_prompts=texts(record, "attribute_prompts"),
             portability=tuple(
                 _question(record, q) for q in items(record.fields.get("portability"))
@@ -61,7 +66,20 @@ class EditFile(Dataset):
             multi_hop=tuple(_chain(record, c) for c in items(record.fields.get("multi_hop"))),
             generation_prompts=texts(record, "generation_prompts"),
             references=texts(record, "references"),
+            chat=form(record),
+            joiner=_joiner(record),
         )
+
+
+def _joiner(record: Record) -> str:
+    wanted = record.fields.get("joiner")
+    if wanted is None:
+        return AUTO
+    if not isinstance(wanted, str):
+        raise SpecError(
+            f'{record.where}: joiner must be text, got {kind(wanted)}; for example " ".'
+        )
+    return wanted
 
 
 def _neighborhood(record: Record) -> object:

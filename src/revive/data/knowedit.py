@@ -4,7 +4,7 @@ from typing import ClassVar, final
 
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, Neighbor
-from revive.data.fields import child, identifier, optional_text, text, texts
+from revive.data.fields import child, identifier, label, text, texts
 from revive.data.questions import portability, questions
 from revive.data.records import Record
 
@@ -34,7 +34,7 @@ class KnowEdit(Dataset):
         if not target:
             return None
         aliases = questions(record, child(record, "portability").fields.get("Subject_Aliasing"))
-        aliased = [q.prompt for q in aliases if target in q.answers]
+        aliased = [q.prompt for q in aliases if target.strip() in {a.strip() for a in q.answers}]
         truth = texts(record, "ground_truth")
         return Edit(
             prompt=text(record, "text" if biography else "prompt"),
@@ -44,7 +44,7 @@ class KnowEdit(Dataset):
             id=identifier(record, "case_id"),
             paraphrases=(*texts(record, "rephrase"), *texts(record, "rephrase_prompt"), *aliased),
             neighborhood=_neighborhood(record),
-            relation=optional_text(record, "relation"),
+            relation=label(record, "relation"),
             portability=portability(record),
         )
 

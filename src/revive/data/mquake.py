@@ -5,7 +5,7 @@ from typing import ClassVar, cast, final
 
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, MultiHop
-from revive.data.fields import child, identifier, nested, optional_text, text, texts
+from revive.data.fields import child, identifier, label, nested, optional_text, text, texts
 from revive.data.questions import distinct
 from revive.data.records import Record, kind
 from revive.errors import SpecError
@@ -59,7 +59,7 @@ class MQuAKE(Dataset):
             target_true=optional_text(child(rewrite, "target_true"), "str"),
             id=f"{case}-{number + 1}",
             paraphrases=texts(rewrite, "question"),
-            relation=optional_text(rewrite, "relation_id"),
+            relation=label(rewrite, "relation_id"),
             multi_hop=_chain(record, rewrites) if number == len(rewrites) - 1 else (),
         )
 
@@ -72,7 +72,7 @@ def _chain(record: Record, rewrites: Sequence[Record]) -> tuple[MultiHop, ...]:
 
 
 def _filled(rewrite: Record) -> str:
-    return text(rewrite, "prompt").replace("{}", text(rewrite, "subject"))
+    return text(rewrite, "prompt").replace("{}", text(rewrite, "subject").strip())
 
 
 def _target(rewrite: Record) -> str:

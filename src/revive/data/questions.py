@@ -21,7 +21,7 @@ def questions(record: Record, value: object) -> list[Question]:
 def answers(value: object) -> tuple[str, ...]:
     """A text, a list of texts, or a list of lists of aliases: all of them, in order, once."""
     flat = (alias for entry in items(value) for alias in items(entry))
-    return distinct([alias.strip() for alias in flat if isinstance(alias, str)])
+    return distinct([a for a in flat if isinstance(a, str) and a.strip()])
 
 
 def distinct(found: Sequence[str]) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from revive import registry
 from revive.data.bad import Bad, listed
 from revive.data.check import check_edit
 from revive.data.dataset import Dataset
-from revive.data.edits import Edit
+from revive.data.edits import Edit, Form
+from revive.data.joining import AUTO, PUBLISHED
 from revive.data.records import Record, read_records
 from revive.data.repeats import Conflict, OnConflict, Placed, Repeat, settle
 from revive.errors import SpecError
@@ -63,18 +64,22 @@ def load_edits(
     on_conflict: OnConflict = "error",
     seed: int = 0,
     skip_bad: bool = False,
+    chat: Form | None = None,
+    joiner: str | None = None,
 ) -> LoadedEdits:
     """Read edits.
 
     Args:
         path: A file, or `lab` for edits of the lab model's facts.
         format: One of `revive list datasets`, or `auto` to see it from the content.
-        limit: Keep the first so many edits, repeats not counted. The whole file is checked all the
-            same, but repeats beyond the limit are of no concern.
+        limit: Keep the first so many edits, repeats not counted; an edit in both forms is two. The
+            whole file is checked all the same, but repeats beyond the limit are of no concern.
         on_conflict: Whether edits that contradict each other are refused, the last one wins, or all
             are made in sequence; of `lab`, a sequence may be longer than there are facts.
         seed: Which stream `lab` draws.
         skip_bad: Leave out records that cannot be used, with a warning.
+        chat: The form of all edits, instead of their own; see `Edit`.
+        joiner: What joins prompts and targets of all edits, instead of their own.
 
     Raises:
         SpecError: The file cannot be read, records are malformed (all are counted, and the first
@@ -98,7 +103,7 @@ def load_edits(
         else:
             records = list(drawn(name, limit=limit, seed=seed))
     _warn_unknown(name, dataset, records)
-    placed, skipped = _convert(dataset, records, bad)
+    placed, skipped = _convert(dataset, records, bad, chat, joiner)
     if not skip_bad or not placed:
         bad.refuse(name)
     settled = settle(placed, limit=limit, on_conflict=on_conflict)
@@ -111,6 +116,7 @@ def load_edits(
         _LOG.warning("%s", "\n  ".join((what, *listed(left_out))))
     replaced = "to be replaced" if on_conflict == "sequence" else "replaced"
     _report(name, len(settled.duplicates), len(settled.conflicts), replaced, len(skipped))
+    _warn_of_blanks(name, placed)
     return LoadedEdits(
         edits=edits,
         duplicates=settled.duplicates,
@@ -126,7 +132,8 @@ def fingerprint(edits: Sequence[Edit]) -> str:
     """SHA-256 of edits in their order.
 
     A run is refused when it changes, so it covers what it always did: the edits, paraphrases and
-    neighbours, not the questions that later versions read besides.
+    neighbours, not the questions that later versions read besides; and form and joiner where an
+    edit has some of its own.
     """
     digest = hashlib.sha256()
     for edit in edits:
@@ -134,6 +141,8 @@ def fingerprint(edits: Sequence[Edit]) -> str:
         fields = (
             *(edit.id, edit.prompt, edit.subject, edit.target_new, edit.target_true),
             *(edit.paraphrases, neighbors, edit.relation),
+            *((edit.chat,) if edit.chat else ()),
+            *((edit.joiner,) if edit.joiner not in (AUTO, PUBLISHED) else ()),
         )
         digest.update(json.dumps(fields).encode() + b"\n")
     return digest.hexdigest()
@@ -160,7 +169,11 @@ def _dataset(format: str) -> Dataset:
 
 
 def _convert(
-    dataset: Dataset, records: Iterable[Record], bad: Bad
+    dataset: Dataset,
+    records: Iterable[Record],
+    bad: Bad,
+    chat: Form | None,
+    joiner: str | None,
 ) -> tuple[list[Placed], tuple[str, ...]]:
     placed: list[Placed] = []
     skipped: list[str] = []
@@ -171,15 +184,20 @@ def _convert(
             if edit is None:
                 skipped.append(record.where)
                 continue
-            edit = check_edit(edit, record.where)
-            edit = replace(edit, id=edit.id or f"edit-{record.number}")
-            if edit.id in places:
+            edit = replace(
+                edit,
+                id=edit.id or f"edit-{record.number}",
+                chat=edit.chat if chat is None else chat,
+                joiner=edit.joiner if joiner is None else joiner,
+            )
+            forms = check_edit(edit, record.where).forms
+            taken = next((form.id for form in forms if form.id in places), None)
+            if taken is not None:
                 raise SpecError(
-                    f"{record.where}: id {edit.id!r} is taken by {places[edit.id]}; ids must "
-                    "differ."
+                    f"{record.where}: id {taken!r} is taken by {places[taken]}; ids must differ."
                 )
-            places[edit.id] = record.where
-            placed.append(Placed(edit, record.where))
+            places.update((form.id, record.where) for form in forms)
+            placed += [Placed(form, record.where) for form in forms]
     return placed, tuple(skipped)
 
 
@@ -187,6 +205,23 @@ def _parts(dataset: Dataset, record: Record, bad: Bad) -> Sequence[Record]:
     with bad.noting():
         return dataset.parts(record)
     return ()
+
+
+def _warn_of_blanks(name: str, placed: Sequence[Placed]) -> None:
+    """Say where a blank at the end of a prompt makes a model read what no text has.
+
+    Most tokenizers read a word with the space before it: after a space of its own, a word begins
+    that the model has hardly ever seen begin there.
+    """
+    found = [p.where for p in placed if not p.edit.chat and p.edit.prompt.endswith(" ")]
+    if found:
+        _LOG.warning(
+            "%s: %s in a space (first at %s), which the model reads as it stands, and answers less "
+            "well; leave it out unless it is meant.",
+            name,
+            "a prompt ends" if len(found) == 1 else f"{len(found)} prompts end",
+            found[0],
+        )
 
 
 def _warn_unknown(name: str, dataset: Dataset, records: Sequence[Record]) -> None:

@@ -175,7 +175,9 @@ def _from_array(text: str, name: str, bad: Bad | None = None) -> Iterator[Record
 def _from_table(text: str, name: str, bad: Bad | None = None) -> Iterator[Record]:
     header_line = text.lstrip().split("\n", 1)[0]
     delimiter = max(_DELIMITERS, key=header_line.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
     header: list[str] = []
     number, line = 0, 1
     try:

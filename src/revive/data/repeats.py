@@ -81,7 +81,7 @@ def settle(placed: Sequence[Placed], *, limit: int | None, on_conflict: OnConfli
     for item in placed:
         key = fact_of(item.edit)
         earlier = kept[latest[key]] if key in latest else None
-        if earlier is not None and earlier.edit.target_new == item.edit.target_new:
+        if earlier is not None and _same_target(earlier.edit, item.edit):
             duplicates.append(Repeat(item.edit.id, item.where, earlier.where))
             kept[latest[key]] = _with_chains(earlier, item)
             continue
@@ -98,6 +98,10 @@ def settle(placed: Sequence[Placed], *, limit: int | None, on_conflict: OnConfli
     if conflicts and on_conflict == "last":
         kept = [kept[place] for place in sorted(latest.values())]
     return Settled(tuple(p.edit for p in kept), tuple(duplicates), tuple(conflicts))
+
+
+def _same_target(one: Edit, other: Edit) -> bool:
+    return one.target_new.strip() == other.target_new.strip()
 
 
 def _with_chains(kept: Placed, repeat: Placed) -> Placed:

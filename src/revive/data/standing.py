@@ -4,12 +4,15 @@ from collections.abc import Iterable, Sequence
 
 from revive.data.edits import Edit
 
-Fact = tuple[str, str]
+Fact = tuple[str, str, bool]
 
 
 def fact_of(edit: Edit) -> Fact:
-    """What an edit is about: its subject, and its prompt with the subject filled in."""
-    return edit.subject, edit.text
+    """What an edit is about: its subject, its prompt with the subject filled in, and its form.
+
+    A sentence and a chat are different places in the model. White space around a prompt is none.
+    """
+    return edit.subject, edit.text.strip(), bool(edit.chat)
 
 
 def standing_edits(edits: Sequence[Edit]) -> tuple[Edit, ...]:

@@ -4,7 +4,7 @@ from typing import ClassVar, final
 
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, MultiHop, Neighbor
-from revive.data.fields import identifier, optional_text, text, texts
+from revive.data.fields import identifier, label, optional_text, text, texts
 from revive.data.records import Record
 
 
@@ -25,7 +25,8 @@ class WikiBigEdit(Dataset):
 
     def convert(self, record: Record) -> Edit | None:
         """One question as an edit."""
-        prompt, subject, target = (text(record, key) for key in ("update", "subject", "ans"))
+        prompt, target = text(record, "update"), text(record, "ans")
+        subject = text(record, "subject").strip()
         if not target or subject not in prompt:
             return None
         asked, answer = optional_text(record, "loc"), optional_text(record, "loc_ans")
@@ -39,6 +40,6 @@ class WikiBigEdit(Dataset):
             id=identifier(record, "case_id"),
             paraphrases=tuple(p for key in ("rephrase", *personas) for p in texts(record, key)),
             neighborhood=(Neighbor(asked, answer),) if asked and answer else (),
-            relation=optional_text(record, "relation"),
+            relation=label(record, "relation"),
             multi_hop=(chain,) if chain else (),
         )

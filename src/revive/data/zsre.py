@@ -5,6 +5,7 @@ from typing import ClassVar, final
 from revive.data.dataset import Dataset
 from revive.data.edits import Edit, Neighbor
 from revive.data.fields import optional_text, text, texts
+from revive.data.joining import PUBLISHED
 from revive.data.questions import portability
 from revive.data.records import Record
 
@@ -16,7 +17,8 @@ class ZsRE(Dataset):
     """`src` is edited to answer `alt`; `answers` hold the truth; `loc` is an unrelated question.
 
     The mark `nq question: ` is dropped from `loc` and a question mark added, so that the prompt
-    looks like the edited ones.
+    looks like the edited ones. Texts are trimmed and joined by a space, as the authors' evaluation
+    does it.
     """
 
     name: ClassVar[str] = "zsre"
@@ -40,6 +42,7 @@ class ZsRE(Dataset):
             paraphrases=texts(record, "rephrase"),
             neighborhood=(Neighbor(_question(loc), loc_answer),) if loc and loc_answer else (),
             portability=portability(record),
+            joiner=PUBLISHED,
         )
 
 

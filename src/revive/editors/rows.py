@@ -1,7 +1,7 @@
 """Tokenised rows of an edit: where the subject ends, where the target is predicted.
 
-Positions come from character offsets, so they hold with and without BOS, and when the subject's
-last character shares a token with something else.
+The subject is found by character offsets, so that it is with and without BOS, and when its last
+character shares a token with something else. Where the target begins is `data.encoding`'s.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from revive.data.edits import Edit
+from revive.data.encoding import Encoded, encode_prompt, encode_targets
+from revive.data.prompts import Placed, Prompts
 from revive.errors import SpecError
 
 
@@ -43,31 +45,45 @@ class EditRows:
 
 
 def encode_edit(
-    tokenizer: Any, edit: Edit, contexts: Sequence[str], max_length: int | None = None
+    tokenizer: Any,
+    edit: Edit,
+    contexts: Sequence[str],
+    max_length: int | None = None,
+    prompts: Prompts | None = None,
 ) -> EditRows:
     """Tokenise an edit in its contexts.
+
+    In a chat a context is the sentence before the prompt in the user's message, and the essence is
+    a message as well: all rows are of the form that is edited.
 
     Args:
         tokenizer: A fast Hugging Face tokenizer.
         edit: The edit.
         contexts: Texts that stand before the prompt, each ended by ". ".
         max_length: The model's context length, if limited.
+        prompts: Of that tokenizer, where many edits share them.
 
     Raises:
         SpecError: The subject is not in the prompt, the target is empty, or the rows do not fit.
     """
+    prompts = Prompts(tokenizer) if prompts is None else prompts
     template = edit.template
     if "{}" not in template:
         raise SpecError(
             f"edit {edit.id or edit.text!r}: subject {edit.subject!r} is not in the prompt "
             f"{edit.prompt!r}; write it there or use {{}}."
         )
-    target = edit.target_new.strip()
-    if not target:
+    if not edit.target_new.strip():
         raise SpecError(f"edit {edit.id or edit.text!r}: target_new is empty.")
-    prefixes = ("", *(f"{context}. " for context in contexts))
-    rows = tuple(_target_row(tokenizer, p, template, edit.subject, target) for p in prefixes)
-    essence = _lookup_row(tokenizer, edit.subject, " is a")
+    before, _, after = template.rpartition("{}")
+    starts = ("", *(f"{context}. " for context in contexts))
+    placed = [prompts.placed(edit, f"{start}{before}", after) for start in starts]
+    asked = prompts.placed(edit, "", " is a")
+    *lookups, lookup = _lookups(tokenizer, [*placed, asked])
+    found = encode_targets(tokenizer, [p.prompt for p in placed], [edit.target_new] * len(placed))
+    rows = tuple(_row(encoded, at) for encoded, at in zip(found, lookups, strict=True))
+    # Causal attention: nothing after the subject's last token can be seen there.
+    essence = Row(tuple(encode_prompt(tokenizer, asked.prompt)[: lookup + 1]), lookup)
     longest = max(len(r.input_ids) for r in (*rows, essence))
     if max_length is not None and longest > max_length:
         raise SpecError(
@@ -77,49 +93,31 @@ def encode_edit(
     return EditRows(rows, essence)
 
 
-def _target_row(tokenizer: Any, prefix: str, template: str, subject: str, target: str) -> Row:
-    before, _, after = template.rpartition("{}")
-    prompt = f"{prefix}{before}{subject}{after}"
-    ids, offsets = _encode(tokenizer, f"{prompt} {target}")
-    first = next(i for i, (start, end) in enumerate(offsets) if end > len(prompt) and end > start)
-    subject_end = len(prefix) + len(before) + len(subject)
+def _row(found: Encoded, lookup: int) -> Row:
     return Row(
-        input_ids=tuple(ids[:-1]),
-        lookup=_token_at(offsets, subject_end - 1),
-        positions=tuple(range(first - 1, len(ids) - 1)),
-        labels=tuple(ids[first:]),
+        input_ids=found.ids[:-1],
+        lookup=lookup,
+        positions=tuple(range(found.first - 1, len(found.ids) - 1)),
+        labels=found.ids[found.first :],
     )
 
 
-def _lookup_row(tokenizer: Any, subject: str, after: str) -> Row:
-    ids, offsets = _encode(tokenizer, f"{subject}{after}")
-    lookup = _token_at(offsets, len(subject) - 1)
-    # Causal attention: nothing after the subject's last token can be seen there.
-    return Row(input_ids=tuple(ids[: lookup + 1]), lookup=lookup)
-
-
-def _encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+def _lookups(tokenizer: Any, placed: Sequence[Placed]) -> list[int]:
+    """Index of the token that holds the subject's last character, in each prompt of one form."""
     if not getattr(tokenizer, "is_fast", False):
         raise SpecError(
             "tokenizer: a fast tokenizer is needed (character offsets); convert it with "
             "AutoTokenizer.from_pretrained(..., use_fast=True)."
         )
-    encoded = tokenizer(text, return_offsets_mapping=True)
-    offsets = [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
-    return _drop_trailing_specials(tokenizer, text, list(encoded["input_ids"]), offsets)
-
-
-def _drop_trailing_specials(
-    tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, int]]
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """Some tokenizers append EOS, which is no part of a prompt."""
-    special = set(tokenizer.all_special_ids)
-    end = len(ids)
-    while end and ids[end - 1] in special and offsets[end - 1][0] == offsets[end - 1][1]:
-        end -= 1
-    if end == 0:
-        raise SpecError(f"tokenizer: text {text!r} has no tokens.")
-    return ids[:end], offsets[:end]
+    encoded = tokenizer(
+        [p.prompt.text for p in placed],
+        return_offsets_mapping=True,
+        add_special_tokens=not placed[0].prompt.chat,
+    )
+    return [
+        _token_at([(int(a), int(b)) for a, b in offsets], p.subject_end - 1)
+        for p, offsets in zip(placed, encoded["offset_mapping"], strict=True)
+    ]
 
 
 def _token_at(offsets: Sequence[tuple[int, int]], character: int) -> int:

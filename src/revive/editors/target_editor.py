@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from revive.data.edits import Edit
+from revive.data.prompts import Prompts, check_forms
 from revive.editors.base import NOT_FINITE, EditContext, Editor, Updates
 from revive.editors.options import TargetOptions
 from revive.editors.rows import EditRows, encode_edit
@@ -104,13 +105,19 @@ class TargetEditor(Editor[TargetOptionsT]):
 def encode_batch(
     batch: Sequence[Edit], context: EditContext
 ) -> tuple[dict[int, EditRows], dict[int, str]]:
-    """Tokenise a batch; an edit that cannot be tokenised fails alone, with its reason."""
+    """Tokenise a batch; an edit that cannot be tokenised fails alone, with its reason.
+
+    Raises:
+        SpecError: A chat is asked for, and there is no usable chat template.
+    """
     limit = context_length(context.runner.model)
+    prompts = Prompts(context.tokenizer)
+    check_forms(context.tokenizer, batch)
     rows: dict[int, EditRows] = {}
     failed: dict[int, str] = {}
     for index, edit in enumerate(batch):
         try:
-            rows[index] = encode_edit(context.tokenizer, edit, context.contexts, limit)
+            rows[index] = encode_edit(context.tokenizer, edit, context.contexts, limit, prompts)
         except SpecError as error:
             failed[index] = str(error)
     return rows, failed

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from revive.data.edits import Edit
+from revive.data.prompts import Prompt, Prompts
 from revive.probes.base import Measurement, Probe, ProbeContext, edits_digest
 from revive.probes.edit_scores import EditScores, shares
 from revive.probes.scoring import TargetScores, score_targets
@@ -35,7 +36,7 @@ class _Pair:
 def score_edits(
     model: Any, tokenizer: Any, edits: Sequence[Edit], made: Sequence[Edit] | None = None
 ) -> EditScores:
-    """Score every prompt of every edit in one batched sweep.
+    """Score every prompt of every edit, in the edit's form, in one batched sweep.
 
     Args:
         model: Causal language model.
@@ -44,21 +45,26 @@ def score_edits(
         made: All edits that are in the model, if `edits` is a part of them; a chain of facts counts
             once all edits that it rests on are there.
     """
-    asked = _Asked()
+    asked, read = _Asked(), Prompts(tokenizer).of
     there = {(e.text, e.target_new) for e in (edits if made is None else made)}
     chains = [[c for c in e.multi_hop if there.issuperset(c.needs)] for e in edits]
-    own = [[asked.pair(e.text, e.target_new, e.target_true)] for e in edits]
+    own = [[asked.pair(read(e), e.target_new, e.target_true)] for e in edits]
     paraphrases = [
-        [asked.pair(p, e.target_new, e.target_true) for p in e.paraphrases] for e in edits
+        [asked.pair(read(e, p), e.target_new, e.target_true) for p in e.paraphrases] for e in edits
     ]
     neighbors = [
-        [asked.pair(n.prompt, e.target_new, n.target) for n in e.neighborhood] for e in edits
+        [asked.pair(read(e, n.prompt), e.target_new, n.target) for n in e.neighborhood]
+        for e in edits
     ]
     attributes = [
-        [asked.pair(p, e.target_new, e.target_true) for p in e.attribute_prompts] for e in edits
+        [asked.pair(read(e, p), e.target_new, e.target_true) for p in e.attribute_prompts]
+        for e in edits
     ]
-    ported = [[asked.each((q.prompt,), q.answers) for q in e.portability] for e in edits]
-    hops = [[asked.each(c.questions, c.answers) for c in found] for found in chains]
+    ported = [[asked.each([read(e, q.prompt)], q.answers) for q in e.portability] for e in edits]
+    hops = [
+        [asked.each([read(e, q) for q in c.questions], c.answers) for c in found]
+        for e, found in zip(edits, chains, strict=True)
+    ]
     scores = asked.score(model, tokenizer)
     nll: list[float] = scores.nll.double().tolist()
     exact: list[float] = scores.exact.double().tolist()
@@ -97,20 +103,21 @@ class _Asked:
     """Prompts with targets, each pair of them once."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[str, str], int] = {}
+        self._places: dict[tuple[Prompt, str], int] = {}
 
-    def pair(self, prompt: str, new: str, true: str | None) -> _Pair:
+    def pair(self, prompt: Prompt, new: str, true: str | None) -> _Pair:
         return _Pair(self._ask(prompt, new), self._ask(prompt, true) if true else -1)
 
-    def each(self, prompts: Sequence[str], targets: Sequence[str]) -> list[int]:
+    def each(self, prompts: Sequence[Prompt], targets: Sequence[str]) -> list[int]:
         """Places of every prompt with every target."""
         return [self._ask(prompt, target) for prompt in prompts for target in targets]
 
     def score(self, model: Any, tokenizer: Any) -> TargetScores:
-        prompts, targets = ([key[part] for key in self._places] for part in range(2))
+        prompts = [prompt for prompt, _ in self._places]
+        targets = [target for _, target in self._places]
         return score_targets(model, tokenizer, prompts, targets)
 
-    def _ask(self, prompt: str, target: str) -> int:
+    def _ask(self, prompt: Prompt, target: str) -> int:
         return self._places.setdefault((prompt, target), len(self._places))
 
 

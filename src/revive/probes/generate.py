@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from revive.data.encoding import encode_prompt
+from revive.data.prompts import Prompt
 from revive.models.placement import entry_device
 from revive.models.runner import context_length, positions_of
 
@@ -42,7 +44,7 @@ class _Request:
 def generate(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Prompt],
     *,
     length: int | None = None,
     new_tokens: int | None = None,
@@ -55,7 +57,7 @@ def generate(
     Args:
         model: Causal language model; its training mode is left as found.
         tokenizer: Its tokenizer.
-        prompts: Texts.
+        prompts: Texts, or prompts in an edit's form.
         length: Tokens of prompt and continuation together, as published evaluations count.
         new_tokens: Or tokens of the continuation alone.
         top_k: Sample among this many most likely tokens; 1 is greedy.
@@ -67,8 +69,11 @@ def generate(
     room = context_length(model)
     asked: Counter[str] = Counter()
     requests: list[_Request] = []
-    for prompt in prompts:
-        ids = _prompt_ids(tokenizer, prompt)
+    for given in prompts:
+        prompt = given if isinstance(given, str) else given.text
+        read = given if isinstance(given, Prompt) else Prompt(given)
+        # A closed text is not continued: an end token that the tokenizer appends is left out.
+        ids = tuple(encode_prompt(tokenizer, read))
         if room is not None:
             ids = ids[-(room - (new_tokens or 1)) :]
         wanted = new_tokens if new_tokens is not None else max(0, (length or 0) - len(ids))
@@ -133,13 +138,6 @@ def _draws(seed: int, prompt: str, asked: int, count: int) -> Tensor:
     digest = hashlib.sha256(f"{seed} {asked} {prompt}".encode("utf-8", "surrogatepass")).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     return torch.rand(count, generator=generator)
-
-
-def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> tuple[int, ...]:
-    ids: list[int] = tokenizer(prompt)["input_ids"]
-    if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:
-        ids = ids[:-1]  # a closed text is not continued
-    return tuple(ids)
 
 
 def _decoded(

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from revive.data.edits import Edit
+from revive.data.prompts import Prompt, Prompts
 from revive.errors import SpecError
 from revive.paths import at_home
 from revive.probes.base import Measurement, Probe, ProbeContext, edits_digest
 from revive.probes.edit_scores import EditScores, shares
-from revive.probes.generate import Generated, generate
+from revive.probes.generate import generate
 from revive.probes.text_metrics import (
     DEGENERATE,
     TfIdf,
@@ -38,7 +39,7 @@ class GenerationSettings:
     """How texts are generated.
 
     Attributes:
-        length: Tokens of a text, its prompt included.
+        length: Tokens of a text, its prompt included; in a chat, of the answer.
         top_k: Sample among so many.
         prompts: Generation prompts per edit at most.
         rows: Prompts in a batch.
@@ -54,7 +55,7 @@ class GenerationSettings:
 class _Answer:
     """A place where the model answers, and what would be right."""
 
-    prompt: str
+    prompt: Prompt
     answers: tuple[str, ...]
 
 
@@ -86,12 +87,17 @@ def score_generation(
         for e, texts in zip(edits, written, strict=True)
     ]
     there = {(e.text, e.target_new) for e in (edits if made is None else made)}
-    own = [[_Answer(e.text, (e.target_new,))] for e in edits]
-    paraphrases = [[_Answer(p, (e.target_new,)) for p in e.paraphrases] for e in edits]
-    neighbors = [[_Answer(n.prompt, (n.target,)) for n in e.neighborhood] for e in edits]
-    ported = [[_Answer(q.prompt, q.answers) for q in e.portability] for e in edits]
+    read = Prompts(tokenizer).of
+    own = [[_Answer(read(e), (e.target_new,))] for e in edits]
+    paraphrases = [[_Answer(read(e, p), (e.target_new,)) for p in e.paraphrases] for e in edits]
+    neighbors = [[_Answer(read(e, n.prompt), (n.target,)) for n in e.neighborhood] for e in edits]
+    ported = [[_Answer(read(e, q.prompt), q.answers) for q in e.portability] for e in edits]
     chains = [
-        [[_Answer(q, c.answers) for q in c.questions] for c in e.multi_hop if there >= {*c.needs}]
+        [
+            [_Answer(read(e, q), c.answers) for q in c.questions]
+            for c in e.multi_hop
+            if there >= {*c.needs}
+        ]
         for e in edits
     ]
     asked = [a for group in (*own, *paraphrases, *neighbors, *ported) for a in group]
@@ -194,34 +200,44 @@ class GenerationProbe(Probe):
 def _texts(
     model: Any, tokenizer: Any, edits: Sequence[Edit], settings: GenerationSettings, seed: int
 ) -> list[list[str]]:
-    """Generated texts by edit; an edit without generation prompts is continued from its own."""
-    prompts = [(e.generation_prompts or (e.text,))[: settings.prompts] for e in edits]
-    found = iter(
-        generate(
+    """Generated texts by edit; an edit without generation prompts is continued from its own.
+
+    In a chat they are the model's messages: what the template puts around a message, and the end of
+    it, are no part of a text.
+    """
+    read = Prompts(tokenizer).of
+    prompts = [
+        [read(e, p) for p in (e.generation_prompts or (e.text,))[: settings.prompts]] for e in edits
+    ]
+    flat = [prompt for group in prompts for prompt in group]
+    texts: dict[int, str] = {}
+    for chat, size in ((False, "length"), (True, "new_tokens")):
+        places = [i for i, prompt in enumerate(flat) if prompt.chat == chat]
+        made = generate(
             model,
             tokenizer,
-            [prompt for group in prompts for prompt in group],
-            length=settings.length,
+            [flat[i] for i in places],
+            **{size: settings.length},
             top_k=settings.top_k,
             seed=seed,
             rows=settings.rows,
         )
-    )
-    return [[_cleaned(next(found)) for _ in group] for group in prompts]
+        written = (text.continuation if chat else text.text for text in made)
+        texts.update(zip(places, written, strict=True))
+    found = iter(_cleaned(texts[i]) for i in range(len(flat)))
+    return [[next(found) for _ in group] for group in prompts]
 
 
-def _cleaned(made: Generated) -> str:
-    return unicodedata.normalize("NFKD", made.text).replace("\n\n", " ")
+def _cleaned(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).replace("\n\n", " ")
 
 
-def _said(model: Any, tokenizer: Any, asked: Sequence[_Answer], rows: int) -> dict[str, str]:
+def _said(model: Any, tokenizer: Any, asked: Sequence[_Answer], rows: int) -> dict[Prompt, str]:
     """What the model says to each prompt."""
     prompts = list(dict.fromkeys(a.prompt for a in asked))
-    answers = {answer for a in asked for answer in a.answers}
-    longest = max(len(tokenizer(f" {a}", add_special_tokens=False)["input_ids"]) for a in answers)
-    made = generate(
-        model, tokenizer, [p.rstrip() for p in prompts], new_tokens=longest + _BEYOND, rows=rows
-    )
+    answers = {a.prompt.continuation(answer) for a in asked for answer in a.answers}
+    longest = max(len(tokenizer(a, add_special_tokens=False)["input_ids"]) for a in answers)
+    made = generate(model, tokenizer, prompts, new_tokens=longest + _BEYOND, rows=rows)
     return {prompt: text.continuation for prompt, text in zip(prompts, made, strict=True)}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from revive.data.edits import Edit
+from revive.data.encoding import encode_prompt, encode_target
+from revive.data.prompts import Prompts
 from revive.models.placement import entry_device
 from revive.probes.scoring import score_targets
 
@@ -52,7 +54,8 @@ class Change:
 def held(model: Any, tokenizer: Any, edits: Sequence[Edit]) -> Held:
     """Ask a model for each edit's own prompt."""
     known = [i for i, edit in enumerate(edits) if edit.target_true]
-    prompts = [e.text for e in edits] + [edits[i].text for i in known]
+    own = [*map(Prompts(tokenizer).of, edits)]
+    prompts = own + [own[i] for i in known]
     targets = [e.target_new for e in edits] + [edits[i].target_true or "" for i in known]
     scores = score_targets(model, tokenizer, prompts, targets)
     nll = [float(x) for x in scores.nll.double()]
@@ -78,9 +81,11 @@ def change(before: Held, after: Held) -> Change:
 
 def answer(model: Any, tokenizer: Any, edit: Edit) -> str:
     """The greedy continuation of an edit's prompt, as long as the longer of its targets."""
-    start: list[int] = list(tokenizer(edit.text)["input_ids"])
+    prompt = Prompts(tokenizer).of(edit)
+    start = encode_prompt(tokenizer, prompt)
     wanted = (edit.target_new, edit.target_true or "")
-    length = max(len(tokenizer(f" {t}", add_special_tokens=False)["input_ids"]) for t in wanted)
+    found = [encode_target(tokenizer, prompt, target) for target in wanted if target]
+    length = max(len(e.ids) - e.first for e in found)
     ids = list(start)
     device = entry_device(model)
     with torch.no_grad():

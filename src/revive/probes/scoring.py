@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from revive.data.encoding import encode_targets
+from revive.data.prompts import Prompt
+from revive.errors import SpecError
 from revive.models.runner import context_length
 from revive.probes.token_scores import Scored, score_tokens
 
@@ -36,12 +39,12 @@ class TargetScores:
 def score_targets(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Prompt],
     targets: Sequence[str],
     *,
     max_tokens_per_batch: int = 4096,
 ) -> TargetScores:
-    """Score each target as the continuation of its prompt after a single space.
+    """Score each target as the continuation of its prompt, joined as the prompt asks for.
 
     Of a prompt that is longer than the model's context, the end is read, as the evaluation
     harnesses do.
@@ -49,8 +52,8 @@ def score_targets(
     Args:
         model: Causal language model; its training mode is left as found.
         tokenizer: Its tokenizer. Special tokens are added the way it adds them to the prompt.
-        prompts: Texts that end right before the target.
-        targets: Continuations; space around them is ignored.
+        prompts: Texts that end right before the target, or prompts in an edit's form.
+        targets: Continuations, with their own white space.
         max_tokens_per_batch: Upper bound on padded tokens per forward pass.
 
     Raises:
@@ -63,18 +66,16 @@ def score_targets(
         )
     if not prompts:
         return TargetScores(torch.zeros(0), torch.zeros(0, dtype=torch.bool), torch.zeros(0))
-    whole = [f"{p.rstrip()} {t.strip()}" for p, t in zip(prompts, targets, strict=True)]
-    distinct = list(dict.fromkeys(prompt.rstrip() for prompt in prompts))
-    lengths = {p: len(ids) for p, ids in zip(distinct, _encode(tokenizer, distinct), strict=True)}
-    starts = [lengths[prompt.rstrip()] for prompt in prompts]
-    sequences = _encode(tokenizer, whole)
+    asked = [prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts]
+    try:
+        encoded = encode_targets(tokenizer, asked, targets)
+    except SpecError as error:
+        raise ValueError(
+            f"score_targets: {error} Give a prompt and a target that can be scored."
+        ) from error
+    sequences = [list(e.ids) for e in encoded]
+    starts = [e.first for e in encoded]
     room = context_length(model)
-    for prompt, target, start, ids in zip(prompts, targets, starts, sequences, strict=True):
-        if not target.strip() or not 0 < start < len(ids):
-            raise ValueError(
-                f"score_targets: target {target!r} after prompt {prompt!r} has no tokens that "
-                "can be scored; give a non-empty prompt and target"
-            )
     if room is not None:
         starts = [max(1, s - max(0, len(i) - room)) for s, i in zip(starts, sequences, strict=True)]
         sequences = [ids[-room:] for ids in sequences]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from revive.data.joining import unspaced, wide_mark
 from revive.probes.words import words
 
 _WEIGHTS = ((2, 2 / 3), (3, 4 / 3))
@@ -15,7 +16,7 @@ DEGENERATE = 0.5
 """Share of repeated 4-grams from which a text counts as degenerate."""
 
 _WORD = re.compile(r"(?u)\b\w\w+\b")
-_ENDS = re.compile(r"[.;!?\n]")
+_ENDS = re.compile(r"[.;!?\n。；！？]")
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
@@ -96,6 +97,18 @@ def is_answer(text: str, answers: Sequence[str]) -> bool:
 
 
 def normalised(text: str) -> list[str]:
-    """Words without case, punctuation and articles: SQuAD's exact match (arXiv 1606.05250)."""
+    """Words without case, punctuation and articles: SQuAD's exact match (arXiv 1606.05250).
+
+    Of scripts that put no spaces between words every character is one, as in CMRC 2018
+    (arXiv 1810.07366).
+    """
     plain = text.casefold().translate(str.maketrans(dict.fromkeys(string.punctuation, " ")))
+    if not plain.isascii():
+        plain = "".join(_apart(character) for character in plain)
     return [word for word in plain.split() if word not in _ARTICLES]
+
+
+def _apart(character: str) -> str:
+    if unspaced(character):
+        return f" {character} "
+    return " " if wide_mark(character) else character

@@ -32,6 +32,8 @@ def read_edits(spec: RunSpec) -> LoadedEdits:
         on_conflict=edits.on_conflict,
         seed=edits.seed,
         skip_bad=edits.skip_bad,
+        chat=edits.chat,
+        joiner=edits.joiner,
     )
 
 

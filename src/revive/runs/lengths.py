@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from revive.data.edits import Edit
+from revive.data.joining import joined, joiner
 
 _SAMPLE = 200
+_FRAME = 36  # tokens that a chat template with a short system message puts around a message
+_ANSWERING = 6  # of them, those between the message and its answer
 _CHARACTERS = 4.0  # of a token, where there is no tokenizer to ask: English in most vocabularies
 
 
@@ -36,14 +39,18 @@ def measure_lengths(edits: Sequence[Edit], tokenizer: Path | None) -> Lengths:
     if not sample:
         return Lengths()
     count = _counter(tokenizer)
-    whole = [f"{edit.text} {edit.target_new}" for edit in sample]
-    rows = [count(text) for text in whole]
-    ends = [f"{e.text.rpartition(e.subject)[2]} {e.target_new}" for e in sample]
+    whole = [joined(edit.text, edit.target_new, edit.joiner) for edit in sample]
+    rows = [count(text) + (_FRAME if e.chat else 0) for text, e in zip(whole, sample, strict=True)]
+    ends = [joined(e.text.rpartition(e.subject)[2], e.target_new, e.joiner) for e in sample]
+    answers = [f"{joiner(e.text, e.target_new, e.joiner)}{e.target_new}" for e in sample]
     asked = [1 + len(e.paraphrases) + len(e.neighborhood) for e in sample]
     return Lengths(
         row=sum(rows) / len(rows),
-        suffixes=tuple(1 + count(text) for text in ends),
-        target=sum(count(f" {e.target_new}") for e in sample) / len(sample),
+        suffixes=tuple(
+            1 + count(text) + (_ANSWERING if e.chat else 0)
+            for text, e in zip(ends, sample, strict=True)
+        ),
+        target=sum(map(count, answers)) / len(sample),
         questions=sum(asked) / len(asked),
         characters=sum(map(len, whole)) / max(1, sum(rows)),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from revive.data.edits import Edit
+from revive.data.prompts import check_forms
 from revive.data.readers import LoadedEdits
 from revive.models.loading import LoadedModel
 from revive.models.placement import entry_device
@@ -34,7 +35,7 @@ from revive.runs.observe import Observer
 from revive.runs.probing import line_of, make_probe, measured_at
 from revive.runs.replay import restore
 from revive.runs.schema import RunSpec, SinkSpec
-from revive.runs.spec import dump_spec, load_spec, with_sinks
+from revive.runs.spec import dump_spec, load_stored_spec, with_sinks
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing, summarise
 from revive.sources.source import stored_as
@@ -65,6 +66,7 @@ def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict
     edits = read_edits(spec)
     sinks = make_sinks(spec.sinks)
     loaded = load_for(spec)
+    check_forms(loaded.tokenizer, edits.edits)
     run_folder = RunFolder.create(folder)
     with run_folder.lock():
         run_folder.write_spec(dump_spec(spec))
@@ -92,7 +94,7 @@ def resume(
     """
     run_folder = RunFolder.open(folder)
     with run_folder.lock():
-        spec = with_sinks(load_spec(run_folder.spec), sinks)
+        spec = with_sinks(load_stored_spec(run_folder.spec), sinks)
         fed = make_sinks(spec.sinks)
         journal = Journal.open(run_folder.journal)
         events = journal.events()

@@ -99,6 +99,7 @@ def _read(path: Path) -> Measurement | None:
 def _tokenizer_digest(tokenizer: Any) -> str:
     core = getattr(tokenizer, "backend_tokenizer", None)
     text = repr(tokenizer) if core is None else core.to_str()
+    text += str(getattr(tokenizer, "chat_template", None))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -43,6 +43,20 @@ def tokenizer_file(name: str, revision: str | None = None) -> Path | None:
     return path if path.is_file() else None
 
 
+def require_chat_template(name: str, revision: str | None = None) -> None:
+    """Refuse a model whose files are at hand and hold no chat template.
+
+    Raises:
+        SpecError: There is none.
+    """
+    tokenizer = tokenizer_file(name, revision)
+    if tokenizer is None or (tokenizer.parent / "chat_template.jinja").is_file():
+        return
+    config = tokenizer.parent / "tokenizer_config.json"
+    if config.is_file() and not _parse(config).get("chat_template"):
+        raise SpecError(f"edits.chat: the tokenizer of {name} has no chat template; use sentences.")
+
+
 def _from_hub(name: str, revision: str | None) -> Path:
     """The config of a hub id: from the cache, else the hub, as HF_HOME, HF_TOKEN and so on say."""
     from huggingface_hub import hf_hub_download

@@ -11,7 +11,7 @@ from revive.runs.identity import check_model
 from revive.runs.journal import Journal
 from revive.runs.replay import restore_ledger
 from revive.runs.schema import RunSpec
-from revive.runs.spec import load_spec
+from revive.runs.spec import load_stored_spec
 from revive.runs.store import RunFolder
 
 
@@ -47,7 +47,7 @@ def rebuild(folder: Path, to: int | None = None, *, lazily: bool = False) -> Reb
         SpecError: Not a run folder, no such batch, or the model is not the one the run began with.
     """
     run = RunFolder.open(folder)
-    spec = load_spec(run.spec)
+    spec = load_stored_spec(run.spec)
     journal = Journal(run.journal, Journal.read(run.journal), 0)
     committed = journal.committed_step()
     if to is not None and not 0 <= to <= committed:

@@ -145,6 +145,12 @@ class EditsSpec(_Part):
             edited, or all are made in `sequence`, later ones replacing earlier ones in time; the
             lab's stream may then be longer than there are facts.
         skip_bad: Leave out records that cannot be used, with a warning.
+        chat: The form of all edits, for the editor and for every measurement: sentences (false), a
+            user's message in the model's chat template (true), or `both`, each fact as two edits.
+            None leaves it to each edit in the file; a sentence where it says nothing.
+        joiner: What stands between prompt and target of all edits: a text, `auto` (a space where
+            the language and the prompt's end ask for one), or `published` (texts trimmed, one
+            space). None leaves it to the file: `published` for CounterFact and zsRE, else `auto`.
     """
 
     path: str
@@ -155,6 +161,8 @@ class EditsSpec(_Part):
     seed: Seed = 0
     on_conflict: Literal["error", "last", "sequence"] = "error"
     skip_bad: bool = False
+    chat: Literal[True, False, "both"] | None = None
+    joiner: str | None = None
 
     @model_validator(mode="before")
     @classmethod

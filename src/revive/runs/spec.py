@@ -7,6 +7,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from revive import registry
+from revive.data.joining import PUBLISHED
 from revive.errors import SpecError
 from revive.paths import at_home
 from revive.runs.complaints import complaint
@@ -49,6 +50,7 @@ __all__ = [
     "estimate",
     "guard_settings",
     "load_spec",
+    "load_stored_spec",
     "named_sinks",
     "parse_spec",
     "probe_settings",
@@ -69,6 +71,10 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
     Raises:
         SpecError: The file cannot be read or the spec is wrong.
     """
+    return parse_spec(apply_overrides(_read(path), overrides), str(path))
+
+
+def _read(path: str | Path) -> dict[str, Any]:
     file = at_home(path)
     if file.is_dir():
         raise SpecError(f"{path}: is a folder, expected a spec file (YAML).")
@@ -86,7 +92,22 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> RunSpec:
             f"{path}: expected a mapping with at least `model` and `edits`, for example "
             "`model: {name: lab}` and `edits: {path: lab, limit: 200}`."
         )
-    return parse_spec(apply_overrides(cast("dict[str, Any]", data), overrides), str(path))
+    return cast("dict[str, Any]", data)
+
+
+def load_stored_spec(path: str | Path) -> RunSpec:
+    """Read the spec of a run folder.
+
+    An older run, whose spec knows no joiner, goes on with the one that it was made with.
+
+    Raises:
+        SpecError: The file cannot be read or the spec is wrong.
+    """
+    data = _read(path)
+    edits = data.get("edits")
+    if isinstance(edits, dict) and "joiner" not in edits:
+        data = {**data, "edits": {**edits, "joiner": PUBLISHED}}
+    return parse_spec(data, str(path))
 
 
 def parse_spec(data: Mapping[str, object], source: str = "spec") -> RunSpec:

@@ -7,7 +7,7 @@ from typing import Any
 
 from revive.runs.alarm import edits_left, stopped_by_alarm, told
 from revive.runs.journal import Journal
-from revive.runs.spec import load_spec
+from revive.runs.spec import load_stored_spec
 from revive.runs.store import RunFolder
 from revive.runs.summary import NO_METRICS, standing, summarise
 
@@ -59,7 +59,7 @@ def run_status(folder: Path) -> Status:
         SpecError: Not a run folder, or from a newer version.
     """
     run = RunFolder.open(folder)
-    spec = load_spec(run.spec)
+    spec = load_stored_spec(run.spec)
     events = Journal.read(run.journal)
     summary = summarise(spec, folder.name, events)
     total = next((e["edits"] for e in events if e["event"] == "start"), 0)
