@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def array(folder: Path, *rows: object) -> Path:
 def test_counterfact(tmp_path: Path):
     loaded = load_edits(array(tmp_path, CASE))
     assert loaded.format == "counterfact"
-    assert loaded.edits == (DARRIEUX,)
+    assert loaded.edits == (replace(DARRIEUX, joiner="published"),)
 
 
 def test_counterfact_flat_says_the_same(tmp_path: Path):

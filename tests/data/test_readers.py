@@ -28,7 +28,7 @@ def test_the_contract_form_is_read_in_full(tmp_path: Path):
     full = {
         **GOOD,
         "id": "ceo-1",
-        "target_new": "  Linda Yaccarino ",
+        "target_new": "Linda Yaccarino",
         "target_true": "Elon Musk",
         "paraphrases": ["Twitter is led by"],
         "neighborhood": [{"prompt": "The CEO of Apple is", "target": "Tim Cook"}],

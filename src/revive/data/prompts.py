@@ -14,6 +14,7 @@ from revive.data.joining import AUTO, PUBLISHED, joiner
 from revive.errors import SpecError
 
 _ASKED, _ANSWERED = "\ue000", "\ue001"  # private characters, which no template looks for
+_BLANK = "\u2003"  # white space that no template writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class ChatFrame:
                 "chat: this model's tokenizer has no chat template; leave chat out (the sentence "
                 "form needs none), or use a model that was trained to chat."
             )
-        asked = {"role": "user", "content": f" {_ASKED} "}
+        asked = {"role": "user", "content": f"{_BLANK}{_ASKED}{_BLANK}"}
         prompt = _rendered(tokenizer, [asked], opened=True)
         head, found, tail = prompt.partition(_ASKED)
         if not found or _ASKED in tail:
@@ -85,9 +86,8 @@ class ChatFrame:
                 "chat: the tokenizer's chat template does not hold the user's message once and as "
                 "it is; the subject cannot be found in it."
             )
-        trims = not (head.endswith(" ") and tail.startswith(" "))
-        if not trims:
-            head, tail = head[:-1], tail[1:]
+        trims = not (head.endswith(_BLANK) and tail.startswith(_BLANK))
+        head, tail = head.removesuffix(_BLANK), tail.removeprefix(_BLANK)
         answered = {"role": "assistant", "content": _ANSWERED}
         whole = _rendered(tokenizer, [asked, answered], opened=False)
         between = whole.removeprefix(prompt).partition(_ANSWERED)[0]
