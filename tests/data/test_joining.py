@@ -86,7 +86,9 @@ def test_the_labs_edits_are_joined_as_ever():
     assert {joiner(p, t) for p, t in pairs(load_edits("lab").edits)} == {" "}
 
 
-@pytest.mark.parametrize("name", ["counterfact/counterfact-edit.json", "zsre/zsre_mend_train-1k.json"])
+@pytest.mark.parametrize(
+    "name", ["counterfact/counterfact-edit.json", "zsre/zsre_mend_train-1k.json"]
+)
 def test_the_rule_agrees_with_what_published_evaluations_do(name: str):
     """Every prompt of two large English sets, though their readers do not leave it to the rule."""
     edits = load_edits(shared("data", *name.split("/")), on_conflict="last").edits

@@ -146,8 +146,10 @@ def test_other_values_are_refused(tmp_path: Path, fields: dict[str, object], tol
 def test_white_space_hides_no_contradiction_and_no_repeat(tmp_path: Path):
     plain = {"prompt": "Paris is in", "subject": "Paris", "target_new": "Rome"}
     assert len(load_edits(written(tmp_path, plain, {**plain, "prompt": "Paris is in "})).edits) == 1
-    with pytest.raises(SpecError, match="contradict|shall be"):
-        load_edits(written(tmp_path, plain, {**plain, "prompt": "Paris is in ", "target_new": "Oslo"}))
+    with pytest.raises(SpecError, match="shall be"):
+        load_edits(
+            written(tmp_path, plain, {**plain, "prompt": "Paris is in ", "target_new": "Oslo"})
+        )
     # The sentence and the chat are asked at different places.
     assert len(load_edits(written(tmp_path, plain, {**plain, "chat": True})).edits) == 2
 

@@ -102,9 +102,26 @@ def test_padding_side_of_the_tokenizer_does_not_matter(tiny, side):
         tokenizer.padding_side = before
 
 
-def test_extra_spaces_are_ignored(tiny):
+def test_a_space_goes_in_where_none_is(tiny):
     plain = score_targets(*tiny, ["Here is"], ["it"]).nll
-    assert torch.equal(score_targets(*tiny, ["Here is "], [" it "]).nll, plain)
+    assert torch.equal(score_targets(*tiny, ["Here is"], [" it"]).nll, plain)
+
+
+def test_white_space_at_a_prompts_end_is_read(tiny):
+    """What is scored is what greedy generation from that very prompt would begin with."""
+    model, tokenizer = tiny
+    for prompt in ("Here is ", "Here is\n"):
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        rest = [i for i in tokenizer("\nit", add_special_tokens=False)["input_ids"]]
+        rest = rest[len(tokenizer("\n", add_special_tokens=False)["input_ids"]) :]
+        whole = torch.cat([ids, torch.tensor([rest])], dim=1)
+        with torch.no_grad():
+            log_p = model(input_ids=whole).logits[0].log_softmax(-1)
+        wanted = -torch.stack(
+            [log_p[ids.shape[1] - 1 + i, token] for i, token in enumerate(rest)]
+        ).mean()
+        found = score_targets(model, tokenizer, [prompt], ["it"]).nll
+        torch.testing.assert_close(found[0], wanted)
 
 
 def test_training_mode_is_left_as_found(tiny):

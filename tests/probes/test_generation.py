@@ -155,6 +155,23 @@ def test_what_counts_as_an_answer(text, begins, whole):
     assert is_answer(text, ("Rome", "New York")) is whole
 
 
+@pytest.mark.parametrize(
+    ("text", "begins", "whole"),
+    [
+        ("纽约。", True, True),
+        (" 纽约", True, True),
+        ("纽约市", True, False),
+        ("纽约，美国最大的城市", True, False),
+        ("在纽约", False, False),
+        ("กรุงเทพมหานคร", True, False),
+        ("กรุงธน", False, False),
+    ],
+)
+def test_scripts_without_spaces_have_answers_too(text, begins, whole):
+    assert begins_with(text, ("纽约", "กรุงเทพ")) is begins
+    assert is_answer(text, ("纽约", "กรุงเทพ")) is whole
+
+
 def test_words_follow_the_treebank():
     assert words("He said: \"I can't, won't and cannot!\" (1,000 times...)") == [
         *("He", "said", ":", "``", "I", "ca", "n't", ",", "wo", "n't", "and", "can", "not", "!"),

@@ -16,9 +16,10 @@ _SEPARATOR = re.compile(r"\s*\|\s*")
 class CsvFile(Dataset):
     """Columns `prompt, subject, target_new`, and where known `target_true, id, relation, chat`.
 
-    `chat` is true, false or both, as in the edit file. `paraphrases` holds several in one cell, separated by `|`; `neighborhood_prompt` and
-    `neighborhood_target` hold one neighbour. Comma, semicolon and tab separate cells; blanks after
-    them, and around `|`, are no part of a text unless the cell is quoted.
+    `chat` is true, false or both, as in the edit file. `paraphrases` holds several in one cell,
+    separated by `|`; `neighborhood_prompt` and `neighborhood_target` hold one neighbour. Comma,
+    semicolon and tab separate cells; blanks after them are no part of a text unless the cell is
+    quoted, nor are those around `|`.
     """
 
     name: ClassVar[str] = "csv"
