@@ -13,6 +13,7 @@ from revive.data.readers import load_edits
 from revive.errors import SpecError
 from revive.lab.facts import model_path
 from revive.runs.loop import resume
+from revive.runs.rollback import rollback_edit
 from revive.runs.spec import load_stored_spec
 
 # The lab model has read no chats: this one is near enough to what it has read.
@@ -47,15 +48,9 @@ def facts(tmp_path_factory):
 def edited(chatting, facts, tmp_path_factory):
     """What `revive edit --chat --sentence` makes of it, and what it said."""
     out = tmp_path_factory.mktemp("edited") / "model"
-    args = (
-        "--set",
-        "moments.text=lab",
-        "--set",
-        "moments.samples=200",
-        "--set",
-        "editor.ridge=1000",
-    )
-    done = revive("edit", chatting, facts, "--out", out, "--chat", "--sentence", "--json", *args)
+    settings = ("--editor", "ft", "--guard", "none", "--set", "editor.preset=lab")
+    steps = ("--set", "editor.lr=0.003", "--chat", "--sentence", "--json")
+    done = revive("edit", chatting, facts, "--out", out, *settings, *steps)
     return out, json.loads(done.stdout)
 
 
@@ -87,8 +82,27 @@ def test_the_run_knows_its_forms(edited, facts):
     ids = [json.loads(line)["id"] for line in facts.read_text("utf-8").splitlines()]
     made = next(e for e in journal(run) if e["event"] == "batch")["made"]
     assert made == [name for i in ids for name in (i, f"{i}.chat")]
-    taken = revive("rollback", run, "--edit", f"{ids[0]}.chat", "--json")
-    assert json.loads(taken.stdout)["moved"]["answers"]["before"].strip()
+
+
+@pytest.fixture
+def chatty_tiny(tiny_folder, tmp_path):
+    """A model of random weights with a chat template."""
+    folder = tmp_path / "chatty"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE, "utf-8")
+    return folder
+
+
+def test_one_form_of_a_fact_is_taken_out_by_its_id(write_spec, chatty_tiny, tmp_path):
+    spec = write_spec(model={"name": str(chatty_tiny), "device": "cpu"}, edits=2)
+    spec.write_text(spec.read_text("utf-8").replace("edits:", "edits:\n  chat: both", 1), "utf-8")
+    run_here(spec, tmp_path / "run")
+    undone = rollback_edit(tmp_path / "run", "home-0.chat", sample=2)
+    assert undone.moved is not None
+    assert (undone.moved.removed.edits, undone.moved.batch.edits) == (1, 1)
+    assert {i for e in journal(tmp_path / "run") if e["event"] == "batch" for i in e["made"]} == {
+        *("home-0", "home-0.chat", "home-1", "home-1.chat")
+    }
 
 
 def test_evaluate_asks_in_the_form_that_it_is_told(edited, facts):
