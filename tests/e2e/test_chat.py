@@ -157,6 +157,11 @@ def test_a_run_of_an_older_version_goes_on_with_its_joiner(write_spec, tmp_path)
     for key in ("chat", "joiner"):
         del stored["edits"][key]
     path.write_text(yaml.safe_dump(stored), "utf-8")
+    lines = journal(tmp_path / "old" / "run")
+    for key in ("chat", "joiner"):
+        del lines[0]["spec"]["edits"][key]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "old" / "run" / "journal.jsonl").write_text(text, "utf-8")
     assert load_stored_spec(path).edits.joiner == "published"
     cut_after(tmp_path / "old" / "run", "batch", 1)
     resume(tmp_path / "old" / "run")

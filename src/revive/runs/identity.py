@@ -12,7 +12,7 @@ from revive.runs.journal import Event
 from revive.runs.json_text import numbers, to_json
 from revive.runs.resolve import whole_guard
 from revive.runs.schema import EditorSpec, RunSpec
-from revive.runs.spec import editor_options, parse_spec
+from revive.runs.spec import editor_options, parse_stored_spec
 from revive.runs.store import RunFolder
 
 _FREE = ("label", "role", "sinks", "checkpoint", "alarm")
@@ -76,7 +76,7 @@ def check_spec(run: RunFolder, events: Sequence[Event], spec: RunSpec) -> None:
         if event["event"] != "start" or "spec" not in event:
             continue
         # Read as a spec, so that settings of later versions have their defaults.
-        began = spec_record(parse_spec(numbers(event["spec"]), str(run.journal)))
+        began = spec_record(parse_stored_spec(numbers(event["spec"]), str(run.journal)))
         differing = list(_differing(began, spec_record(spec), ""))
         if differing:
             more = len(differing) - _TOLD

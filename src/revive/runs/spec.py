@@ -53,6 +53,7 @@ __all__ = [
     "load_stored_spec",
     "named_sinks",
     "parse_spec",
+    "parse_stored_spec",
     "probe_settings",
     "read_model_config",
     "resolve",
@@ -96,18 +97,26 @@ def _read(path: str | Path) -> dict[str, Any]:
 
 
 def load_stored_spec(path: str | Path) -> RunSpec:
-    """Read the spec of a run folder.
-
-    An older run, whose spec knows no joiner, goes on with the one that it was made with.
+    """Read the spec of a run folder; see `parse_stored_spec`.
 
     Raises:
         SpecError: The file cannot be read or the spec is wrong.
     """
-    data = _read(path)
+    return parse_stored_spec(_read(path), str(path))
+
+
+def parse_stored_spec(data: Mapping[str, object], source: str) -> RunSpec:
+    """Check what a run has written down of its spec.
+
+    An older run, whose spec knows no joiner, goes on with the one that it was made with.
+
+    Raises:
+        SpecError: It is no spec.
+    """
     edits = data.get("edits")
     if isinstance(edits, dict) and "joiner" not in edits:
         data = {**data, "edits": {**edits, "joiner": PUBLISHED}}
-    return parse_spec(data, str(path))
+    return parse_spec(data, source)
 
 
 def parse_spec(data: Mapping[str, object], source: str = "spec") -> RunSpec:
