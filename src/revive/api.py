@@ -22,7 +22,7 @@ from revive.models.stored import saved_dtype
 from revive.paths import at_home
 from revive.probes.edits import score_edits
 from revive.progress import Told, progress_on_stderr
-from revive.runs.build import Built, build
+from revive.runs.build import Built
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult, Engine, stored_updates
 from revive.runs.kept import KeptBatches
@@ -286,7 +286,7 @@ class Editor:
 
     def _engine(self, batch: Sequence[Edit], told: Told) -> Engine:
         if self._built is None:
-            self._built = build(
+            self._built, fit = build_fitted(
                 self._spec,
                 self._loaded,
                 batch,

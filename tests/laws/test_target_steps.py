@@ -1,4 +1,4 @@
-"""Laws of the steps that targets are optimised by: what depends on a model's scale, and what not."""
+"""Laws of the steps that targets are optimised by: what depends on a model's scale."""
 
 import pytest
 import torch

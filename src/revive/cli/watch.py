@@ -50,6 +50,10 @@ class ProgressObserver(Observer):
         """Say it: a warning is heard even where progress is not wanted."""
         say(message)
 
+    def say(self, message: str) -> None:
+        """Say it, unless nothing is wanted but the result."""
+        say(message, quiet=self._quiet)
+
     def close(self) -> None:
         """Close the display."""
         self._preparing.close()

@@ -41,7 +41,7 @@ class SolvedBatch:
         failed: Reason by index into the batch.
         notes: Numbers for the journal.
         seconds: Time taken.
-        unsolved: Last loss by index into the batch, of targets that stayed at `SOLVED` or above.
+        unsolved: Last loss by index into the batch, of targets that were not reached.
     """
 
     rows: tuple[EditRows, ...]
@@ -86,8 +86,7 @@ class TargetEditor(Editor[TargetOptionsT]):
         if targets is not None:
             z = targets.z[~targets.failed]
         notes = target_notes(targets) if targets is not None and good else {}
-        loss = [] if targets is None else targets.loss.tolist()
-        unsolved = {i: x for i, x in zip(kept, loss, strict=True) if x >= SOLVED}
+        unsolved = {} if targets is None else _unsolved(kept, targets)
         elapsed = time.perf_counter() - started
         kept_rows = tuple(rows[i] for i in good)
         return SolvedBatch(kept_rows, good, z, failed, notes, elapsed, unsolved)
@@ -151,6 +150,12 @@ def known(value: _T | None, name: str) -> _T:
     return value
 
 
+def _unsolved(kept: Sequence[int], targets: Targets) -> dict[int, float]:
+    """Last loss by index into the batch, where a target is short of what it was to reach."""
+    short = ~targets.stopped & (targets.loss >= SOLVED)
+    return {kept[i]: float(targets.loss[i]) for i in short.nonzero().flatten().tolist()}
+
+
 def target_notes(targets: Targets) -> dict[str, float]:
     """How the targets of a batch went, for the journal."""
     good = ~targets.failed
@@ -159,7 +164,7 @@ def target_notes(targets: Targets) -> dict[str, float]:
     return {
         "target_loss": float(loss.mean()),
         "target_first_loss": float(first.mean()),
-        "target_solved": float((loss < SOLVED).double().mean()),
+        "target_solved": float((targets.stopped[good] | (loss < SOLVED)).double().mean()),
         "target_evaluations": float(targets.evaluations.double().mean()),
         "target_shift": float(relative.mean()),
     }

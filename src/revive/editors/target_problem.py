@@ -110,6 +110,7 @@ class TargetProblem:
         first = loss.clone()
         evaluations = torch.zeros(n, dtype=torch.long, device=device)
         failed = torch.zeros(n, dtype=torch.bool, device=device)
+        stopped = torch.zeros_like(failed)
         active = torch.arange(n, device=device)
         live = torch.ones_like(failed)  # of the active
         rewrite, essence, base = self._rewrite, self._essence, None
@@ -124,7 +125,9 @@ class TargetProblem:
                 first = seen.clone()
             finite = seen.isfinite()
             failed[active] |= live & ~finite
-            live = live & finite & (seen >= s.stop_loss) & ~done
+            stops = finite & ((seen < s.stop_loss) | done)
+            stopped[active] |= live & stops
+            live = live & finite & ~stops
             if step == s.steps - 1:
                 break
             looking = (step + 1) % look == 0
@@ -152,7 +155,7 @@ class TargetProblem:
         with torch.no_grad():
             shift = self._shift.at_site(delta, torch.arange(n, device=device))
             z = z0 + self._shift.at_block(self._y0, shift)
-        return Targets(z, z0, loss, first, evaluations, failed)
+        return Targets(z, z0, loss, first, evaluations, failed, stopped & ~failed)
 
     def _step_rule(self) -> Step:
         s = self._settings

@@ -55,6 +55,7 @@ class Targets:
         first_loss: `[n]` loss at delta = 0.
         evaluations: `[n]` number of loss evaluations.
         failed: `[n]` True where the loss was not finite; z equals z0 there.
+        stopped: `[n]` True where `stop_loss` or `stop_margin` was reached within the steps.
     """
 
     z: Tensor
@@ -63,3 +64,4 @@ class Targets:
     first_loss: Tensor
     evaluations: Tensor
     failed: Tensor
+    stopped: Tensor

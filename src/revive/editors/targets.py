@@ -22,6 +22,7 @@ edits do not see each other; an edit whose loss falls below `stop_loss` is froze
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ def solve_targets(
         joined = torch.cat([getattr(t, name) for t in parts])
         return joined[position.to(joined.device)]
 
-    return Targets(*(gather(n) for n in ("z", "z0", "loss", "first_loss", "evaluations", "failed")))
+    return Targets(*(gather(field.name) for field in fields(Targets)))
 
 
 def _size(rows: EditRows) -> Size:

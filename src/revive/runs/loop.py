@@ -16,7 +16,8 @@ from revive.models.placement import entry_device
 from revive.models.precision import products
 from revive.probes.base import Measurement, ProbeContext
 from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
-from revive.runs.build import Built, build, load_for
+from revive.runs.build import load_for
+from revive.runs.fit import build_fitted
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment, memory_peaks
@@ -140,12 +141,14 @@ class _Run:
         self.observer = observer
         self.stream = ordered(spec, edits)
         self.journal = Journal.open(folder.journal)
-        self.built: Built = build(
+        self.built, self.fit = build_fitted(
             spec, loaded, self.stream.batches[0], cache=cache_folder(), notify=observer.phase
         )
+        if self.fit is not None:
+            observer.say(self.fit.told())
         self.spec = self.built.spec
         if self.spec != spec:
-            # lambda was calibrated: what is stored is what was used.
+            # Something was calibrated or fitted: what is stored is what was used.
             folder.write_spec(dump_spec(self.spec))
         self.probes = [(p.every, make_probe(p)) for p in self.spec.probes]
         self.before = MeasurementCache(
@@ -176,6 +179,7 @@ class _Run:
             spec=spec_record(self.spec),
             contexts=list(built.engine.context.contexts),
             calibration=None if built.calibration is None else asdict(built.calibration),
+            fit=None if self.fit is None else asdict(self.fit),
         )
 
     def drive(self, done: int) -> dict[str, Any]:

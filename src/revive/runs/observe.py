@@ -20,3 +20,6 @@ class Observer:
 
     def alarm(self, message: str) -> None:
         """The run's alarm is raised."""
+
+    def say(self, message: str) -> None:
+        """Something that the person should know, and that is no alarm."""

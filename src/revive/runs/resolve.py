@@ -7,11 +7,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from revive import registry
-from revive.editors.options import OPTIONS, EditorOptions
+from revive.editors.options import OPTIONS, EditorOptions, TargetOptions
 from revive.errors import SpecError
 from revive.paths import at_home
 from revive.presets.facts import ModelFacts, model_facts
-from revive.presets.table import choose
+from revive.presets.rule import FITTED
+from revive.presets.table import RULE, choose
 from revive.runs.complaints import complaint
 from revive.runs.experts import EDITORS, refuse_on_experts
 from revive.runs.guard_options import GUARD_OPTIONS, GuardOptions
@@ -195,9 +196,13 @@ def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
     given = editor_options(spec.editor)
     preset = choose(spec.editor.preset, spec.model.name, facts)
     settings = given.model_dump()
-    for key, value in preset.settings_of(spec.editor.name, given).items():
-        if key not in given.model_fields_set or settings[key] is None:
-            settings[key] = value
+    known = preset.settings_of(spec.editor.name, given)
+    filled = {k for k in known if k not in given.model_fields_set or settings[k] is None}
+    settings.update({key: known[key] for key in filled})
+    fit = spec.editor.fit
+    if fit is None:
+        aimed = isinstance(given, TargetOptions) and preset.name == RULE
+        fit = [key for key in FITTED if key in filled] if aimed else []
     layers: list[int] = settings["layers"]
     if layers[-1] >= facts.blocks:
         raise SpecError(
@@ -209,7 +214,7 @@ def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
             f"editor.context_length: {settings['context_length']} tokens leave no room for a "
             f"prompt; the model takes {facts.positions}."
         )
-    return EditorSpec(name=spec.editor.name, preset=preset.name, **settings)
+    return EditorSpec(name=spec.editor.name, preset=preset.name, fit=fit, **settings)
 
 
 def whole_guard(guard: GuardSpec) -> GuardSpec:

@@ -177,12 +177,16 @@ class EditorSpec(_Named):
         name: An editor.
         preset: Where settings that are not given come from: a preset's name, `rule`, or None for
             the model's own.
+        fit: Settings that come from the rule and may be changed by what it does to a few edits of
+            the package, before the first batch (`runs.fit`). Filled in by the rule; `[]` keeps it
+            as it is.
     """
 
-    own_keys: ClassVar[frozenset[str]] = frozenset({"name", "preset"})
+    own_keys: ClassVar[frozenset[str]] = frozenset({"name", "preset", "fit"})
 
     name: str = "memit-seq"
     preset: str | None = None
+    fit: list[str] | None = None
 
 
 class GuardSpec(_Named):

@@ -1,0 +1,266 @@
+"""Settings by rule, tried on a few edits of the package before the first batch.
+
+Where nobody published settings for a model, `presets.rule` gives some that need no size chosen for
+it. Whether they serve is then asked of the model itself, on the twelve edits of
+`data/trial_edits.jsonl`: are the targets reached, does the model answer with the new target once
+they are written, is the update short beside the weight? What fails is opened up, as long as the
+spec leaves it open:
+
+- targets are not reached, and shifts are at their clamp: twice the clamp, up to `MOST_CLAMP`;
+- not reached within it: twice the steps, up to `MOST_STEPS`;
+- reached, but the written edit does not answer: a tenth of lambda, up to three times.
+
+The first settings under which `ENOUGH` of the edits are reached and answer are taken, else those
+with the most answers, and that they are not enough is said. The outcome is kept per model and
+settings, so it is asked once. The published code has one set of numbers a model, found by hand.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from revive.data.edits import Edit
+from revive.data.readers import load_edits
+from revive.editors.options import TargetOptions
+from revive.editors.target_editor import SolvedBatch, TargetEditor
+from revive.guards.controls import NoGuard
+from revive.models.loading import LoadedModel
+from revive.models.precision import products
+from revive.probes.edits import score_edits
+from revive.runs.atomic import write_text
+from revive.runs.build import Built, build
+from revive.runs.schema import EditorSpec, RunSpec
+from revive.runs.spec import editor_options
+from revive.runs.text_statistics import Notify, silent
+
+ENOUGH = 0.9
+LARGE = 0.5
+MOST_CLAMP, MOST_STEPS = 3.0, 50
+_WEAKEST = 1e-3  # of lambda, relative to the rule's
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of the trial edits.
+
+    Attributes:
+        settings: Those of `fit` that it was made with.
+        edits: How many were tried.
+        reached: Share whose target was reached.
+        answered: Share that the written model answers with the new target.
+        paraphrase: Share of their paraphrases that prefer the new target to the true one.
+        neighborhood: Share of their neighbours that prefer the true one.
+        evaluations: Mean number of loss evaluations of a target.
+        shift: Mean length of the shift, relative to the hidden state.
+        update: Length of the longest update, relative to its weight (Frobenius).
+    """
+
+    settings: Mapping[str, Any]
+    edits: int
+    reached: float
+    answered: float
+    paraphrase: float
+    neighborhood: float
+    evaluations: float
+    shift: float
+    update: float
+
+    @property
+    def enough(self) -> bool:
+        """Whether these settings serve."""
+        return self.reached >= ENOUGH and self.answered >= ENOUGH
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What the trial found.
+
+    Attributes:
+        chosen: The attempt whose settings are taken.
+        attempts: All of them, in order.
+    """
+
+    chosen: Attempt
+    attempts: tuple[Attempt, ...]
+
+    def told(self) -> str:
+        """In a sentence or two."""
+        one = self.chosen
+        count = round(one.answered * one.edits)
+        text = (
+            f"settings by rule, tried on {one.edits} edits of the package: {count} of {one.edits} "
+            f"answer with the new target; the longest update is {one.update:.0%} of its weight."
+        )
+        if not one.enough:
+            reason = "the targets are not reached" if one.reached < ENOUGH else "written edits fade"
+            text += (
+                f" That is too few ({reason}): expect edits that do not take. Other blocks may "
+                "serve this model better: 'revive calibrate MODEL' tries some."
+            )
+        elif one.update > LARGE:
+            text += (
+                " That is long: many edits will wear the model down. Check its general ability."
+            )
+        return text
+
+
+def trial_edits() -> tuple[Edit, ...]:
+    """The package's edits that settings are tried on."""
+    return load_edits(str(files("revive.data") / "trial_edits.jsonl"), format="jsonl").edits
+
+
+def build_fitted(
+    spec: RunSpec,
+    loaded: LoadedModel,
+    fresh_batch: Sequence[Edit],
+    *,
+    cache: Path | None,
+    notify: Notify = silent,
+    **others: Any,
+) -> tuple[Built, Fit | None]:
+    """`build`, after the settings that the spec leaves to the rule were tried on the model.
+
+    Args:
+        spec: A resolved spec.
+        loaded: The unedited model.
+        fresh_batch: As in `build`.
+        cache: Folder of constant results; None keeps nothing.
+        notify: Told about progress.
+        others: Further arguments of `build`.
+
+    Returns:
+        What was built, its spec holding the settings that were chosen, and how they did; None
+        where nothing was left to the rule.
+    """
+    fit = None
+    if spec.editor.fit:
+        fit = fitted(spec, loaded, cache, notify)
+        spec = with_settings(spec, fit.chosen.settings)
+    return build(spec, loaded, fresh_batch, cache=cache, notify=notify, **others), fit
+
+
+def with_settings(spec: RunSpec, settings: Mapping[str, Any]) -> RunSpec:
+    """The spec with settings that are chosen, and nothing left to the rule."""
+    return spec.model_copy(
+        update={"editor": spec.editor.model_copy(update={**settings, "fit": []})}
+    )
+
+
+def fitted(spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify: Notify = silent) -> Fit:
+    """Try the spec's settings, or find what was found before."""
+    place = None if cache is None else _place(cache, loaded, spec.editor)
+    if place is not None and place.is_file():
+        return _read(place)
+    found = _try_settings(spec, loaded, cache, notify)
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, json.dumps(asdict(found)))
+    return found
+
+
+def _try_settings(
+    spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify: Notify
+) -> Fit:
+    open_settings = spec.editor.fit or []
+    settled = with_settings(spec, {})
+    edits = trial_edits()
+    built = build(settled, loaded, edits, guard=NoGuard(), cache=cache, notify=notify)
+    options = editor_options(built.spec.editor)
+    assert isinstance(options, TargetOptions), "the rule opens settings of these only"
+    first = options
+    attempts: list[Attempt] = []
+    solved: SolvedBatch | None = None
+    while True:
+        notify("trying settings", len(attempts), len(attempts) + 1)
+        built.engine.editor = type(built.engine.editor)(options)
+        chosen = {key: getattr(options, key) for key in open_settings}
+        solved, attempt = try_edits(built, edits, chosen, solved)
+        attempts.append(attempt)
+        changed = None if attempt.enough else _opened(options, first, attempt, open_settings)
+        if changed is None:
+            break
+        if set(changed) != {"ridge"}:
+            solved = None
+        options = options.model_copy(update=changed)
+    return Fit(max(attempts, key=_rank), tuple(attempts))
+
+
+def _rank(attempt: Attempt) -> tuple[bool, float, float]:
+    return attempt.enough, attempt.answered, attempt.reached
+
+
+def try_edits(
+    built: Built,
+    edits: Sequence[Edit],
+    settings: Mapping[str, Any],
+    solved: SolvedBatch | None = None,
+) -> tuple[SolvedBatch, Attempt]:
+    """Write edits, score them, undo. The model is left as it was.
+
+    Args:
+        built: An engine whose editor solves for targets.
+        edits: The edits.
+        settings: What the attempt is told to be of.
+        solved: Their targets, if they are solved already.
+    """
+    engine, loaded = built.engine, built.loaded
+    editor, ledger = engine.editor, engine.ledger
+    assert isinstance(editor, TargetEditor), "checked by the caller"
+    editor.prepare(engine.context)
+    if solved is None:
+        solved = editor.solve_batch(edits, engine.context)
+    with ledger.transaction():
+        engine.drive(editor.spread(solved, engine.context))
+        update = max(
+            float(ledger.delta(key).norm() / ledger.original(key).norm()) for key in ledger.sites
+        )
+        with products(engine.context.runner.precision):
+            metrics = score_edits(loaded.model, loaded.tokenizer, edits).metrics()
+        ledger.rewind()
+    made = len(edits) - len(solved.failed)
+    attempt = Attempt(
+        settings=settings,
+        edits=len(edits),
+        reached=(made - len(solved.unsolved)) / len(edits),
+        answered=metrics["efficacy_exact"],
+        paraphrase=metrics["paraphrase"],
+        neighborhood=metrics["neighborhood"],
+        evaluations=solved.notes.get("target_evaluations", 0.0),
+        shift=solved.notes.get("target_shift", 0.0),
+        update=update,
+    )
+    return solved, attempt
+
+
+def _opened(
+    options: TargetOptions, first: TargetOptions, attempt: Attempt, open_settings: Sequence[str]
+) -> dict[str, Any] | None:
+    """The settings to try next, None if there is nothing left to open."""
+    if attempt.reached < ENOUGH:
+        clamp, steps = options.clamp or 0.0, options.steps or 0
+        if "clamp" in open_settings and attempt.shift >= 0.8 * clamp and clamp < MOST_CLAMP:
+            return {"clamp": min(2 * clamp, MOST_CLAMP)}
+        if "steps" in open_settings and steps < MOST_STEPS:
+            return {"steps": min(2 * steps, MOST_STEPS)}
+        if "clamp" in open_settings and clamp < MOST_CLAMP:
+            return {"clamp": min(2 * clamp, MOST_CLAMP)}
+        return None
+    ridge, by_rule = getattr(options, "ridge", None), getattr(first, "ridge", None)
+    if "ridge" in open_settings and ridge and by_rule and ridge > 1.01 * _WEAKEST * by_rule:
+        return {"ridge": ridge / 10}
+    return None
+
+
+def _place(cache: Path, loaded: LoadedModel, editor: EditorSpec) -> Path:
+    """One file a model, editor and settings."""
+    what = json.dumps([loaded.forward_fingerprint, editor.model_dump()], sort_keys=True)
+    return cache / "settings" / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.json"
+
+
+def _read(place: Path) -> Fit:
+    data = json.loads(place.read_text(encoding="utf-8"))
+    return Fit(Attempt(**data["chosen"]), tuple(Attempt(**a) for a in data["attempts"]))
