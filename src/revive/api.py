@@ -1,6 +1,7 @@
 """`revive.Editor`: the same engine, driven from Python."""
 
 import logging
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from revive.progress import Told, progress_on_stderr
 from revive.runs.build import Built
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult, Engine, stored_updates
+from revive.runs.fit import build_fitted
 from revive.runs.kept import KeptBatches
 from revive.runs.resolve import text_note
 from revive.runs.spec import parse_spec, resolve
@@ -294,6 +296,8 @@ class Editor:
                 cache=cache_folder(),
                 notify=told,
             )
+            if fit is not None and not fit.chosen.enough:
+                warnings.warn(fit.told(), stacklevel=3)
         return self._built.engine
 
 

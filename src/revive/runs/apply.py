@@ -83,10 +83,12 @@ def _check_same(spec: RunSpec, folder: Path) -> None:
     """Refuse to take another run's edits for the ones that were asked for."""
     stored = load_spec(folder / "spec.yaml")
     given = spec
-    open_ = [key for key, value in (spec.editor.model_extra or {}).items() if value is None]
+    extra = spec.editor.model_extra or {}
+    left_open = {key for key, value in extra.items() if value is None} | set(spec.editor.fit or ())
     # What was left open, such as lambda, was chosen by the run and written into the stored spec.
-    chosen = {key: (stored.editor.model_extra or {}).get(key) for key in open_}
-    given = given.model_copy(update={"editor": spec.editor.model_copy(update=chosen)})
+    chosen = {key: (stored.editor.model_extra or {}).get(key) for key in left_open}
+    editor = spec.editor.model_copy(update={**chosen, "fit": stored.editor.fit})
+    given = given.model_copy(update={"editor": editor})
     if spec.guard.energy == "auto":
         chosen = {"energy": stored.guard.energy}
         given = given.model_copy(update={"guard": spec.guard.model_copy(update=chosen)})

@@ -102,9 +102,7 @@ class Fit:
                 "serve this model better: 'revive calibrate MODEL' tries some."
             )
         elif one.update > LARGE:
-            text += (
-                " That is long: many edits will wear the model down. Check its general ability."
-            )
+            text += " That is long: many edits will wear the model down. Check its general ability."
         return text
 
 
@@ -162,9 +160,7 @@ def fitted(spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify: Notif
     return found
 
 
-def _try_settings(
-    spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify: Notify
-) -> Fit:
+def _try_settings(spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify: Notify) -> Fit:
     open_settings = spec.editor.fit or []
     settled = with_settings(spec, {})
     edits = trial_edits()

@@ -17,11 +17,11 @@ from revive.models.precision import products
 from revive.probes.base import Measurement, ProbeContext
 from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
 from revive.runs.build import load_for
-from revive.runs.fit import build_fitted
 from revive.runs.cache import cache_folder
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment, memory_peaks
 from revive.runs.feed import feeding, make_sinks
+from revive.runs.fit import build_fitted
 from revive.runs.identity import (
     check_edits,
     check_model,
