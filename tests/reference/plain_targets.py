@@ -51,7 +51,7 @@ def plain_target(
     delta = torch.zeros(width, dtype=dtype, requires_grad=True)
     adam = torch.optim.Adam([delta], lr=lr)
     base = None
-    evaluations = 0
+    evaluations, last, bound = 0, float("inf"), None
     for step in range(steps):
         adam.zero_grad()
         row_losses, leads = [], []
@@ -69,6 +69,7 @@ def plain_target(
         decay = weight_decay * delta.norm() / state["z0"].norm() ** 2
         loss = torch.stack(row_losses).mean() + kl_factor * kl + decay
         evaluations += 1
+        fell, last = loss.item() < last, loss.item()
         won = stop_margin is not None and min(leads) >= stop_margin
         if loss.item() < stop_loss or step == steps - 1 or won:
             break
@@ -79,9 +80,11 @@ def plain_target(
             if optimizer == "polyak":
                 size = float(delta.grad.norm())
                 gap = max(loss.item() - stop_loss, 0.02)
-                length = min(gap / size, max_step * float(state["z0"].norm()))
+                longest = max_step * float(state["z0"].norm())
+                bound = longest if bound is None else min(bound * (1.5 if fell else 0.5), longest)
+                length = min(gap / size, bound)
                 delta.sub_(length * delta.grad / size)
-            bound = clamp * state["z0"].norm()
-            if delta.norm() > bound:
-                delta.mul_(bound / delta.norm())
+            most = clamp * state["z0"].norm()
+            if delta.norm() > most:
+                delta.mul_(most / delta.norm())
     return state["z0"] + delta.detach(), loss.item(), evaluations

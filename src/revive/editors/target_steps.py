@@ -24,6 +24,7 @@ from torch import Tensor
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 # Below the wanted loss there is still the margin to be won: a step is never shorter than this.
 _LEAST_GAP = 0.02
+_SHRINK, _GROW = 0.5, 1.5
 
 
 class Step(Protocol):
@@ -61,19 +62,32 @@ class Adam:
 
 
 class Polyak:
-    """Polyak's step, bounded; without state."""
+    """Polyak's step, bounded.
 
-    def __init__(self, wanted: float, longest: Tensor, allowed: Callable[[Tensor], Tensor]) -> None:
+    A step after which the loss is no lower went too far: the bound of that edit is halved, and
+    grows back while the loss falls. Without that a bound that is too long for a model's curvature
+    carries delta to and fro.
+    """
+
+    def __init__(
+        self, wanted: float, longest: Tensor, allowed: Callable[[Tensor], Tensor]
+    ) -> None:
         """Towards a loss `wanted`, by at most `longest`, `[n]`, in the directions of `allowed`."""
         self._wanted = wanted
         self._longest = longest
+        self._bound = longest.clone()
+        self._last = torch.full_like(longest, float("inf"))
         self._allowed = allowed
 
     def __call__(self, gradient: Tensor, loss: Tensor, active: Tensor) -> Tensor:
         """One step."""
+        fell = loss < self._last[active]
+        bound = torch.where(fell, self._bound[active] * _GROW, self._bound[active] * _SHRINK)
+        bound = torch.minimum(bound, self._longest[active])
+        self._bound[active], self._last[active] = bound, loss
         # What may not be moved along must not count in the gradient's length either.
         gradient = self._allowed(gradient)
         size = gradient.norm(dim=1).clamp(min=torch.finfo(gradient.dtype).tiny)
         gap = (loss - self._wanted).clamp(min=_LEAST_GAP)
-        length = torch.minimum(gap / size, self._longest[active])
+        length = torch.minimum(gap / size, bound)
         return -gradient * (length / size)[:, None]
