@@ -51,7 +51,7 @@ def options_by_rule(facts: ModelFacts) -> dict[str, object]:
         "optimizer": "polyak",
         "max_step": 0.2,
         "steps": 25,
-        "stop_margin": 2.0,
+        "stop_margin": 3.0,
         "contexts": 2,
         "ridge": _RIDGE * (facts.expert_inner or facts.inner),
         "weight_decay": 0.5,
