@@ -69,9 +69,7 @@ class Polyak:
     carries delta to and fro.
     """
 
-    def __init__(
-        self, wanted: float, longest: Tensor, allowed: Callable[[Tensor], Tensor]
-    ) -> None:
+    def __init__(self, wanted: float, longest: Tensor, allowed: Callable[[Tensor], Tensor]) -> None:
         """Towards a loss `wanted`, by at most `longest`, `[n]`, in the directions of `allowed`."""
         self._wanted = wanted
         self._longest = longest
