@@ -65,12 +65,13 @@ def test_published_models_get_published_settings(
     assert (options.ridge, options.clamp, options.kl_factor) == (ridge, 0.75, 0.0625)
 
 
-def test_other_models_get_the_rule_and_leave_lambda_to_calibration():
+def test_other_models_get_the_rule_and_leave_some_of_it_to_a_trial():
     resolved = resolve(spec(), SMALL)
     options = editor_options(resolved.editor)
     assert options is not None
-    assert (resolved.editor.preset, options.layers, options.ridge) == ("rule", [1, 2, 3], None)
-    assert (options.lr, options.contexts) == (0.1, 5)
+    assert (resolved.editor.preset, options.layers, options.ridge) == ("rule", [1, 2, 3], 0.1 * 172)
+    assert resolved.editor.fit == ["clamp", "steps", "ridge"]
+    assert (options.optimizer, options.max_step, options.contexts) == ("polyak", 0.2, 2)
 
 
 def test_a_llama_of_the_same_size_but_other_vocabulary_is_another_model():

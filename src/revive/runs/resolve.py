@@ -101,6 +101,7 @@ def setting_sources(spec: RunSpec, model_config: Mapping[str, object]) -> dict[s
     given = editor_options(spec.editor)
     preset = choose(spec.editor.preset, spec.model.name, model_facts(model_config))
     known = preset.settings_of(spec.editor.name, given)
+    aimed = isinstance(given, TargetOptions) and preset.name == RULE
     told = {key for key in given.model_fields_set if getattr(given, key) is not None}
     sources: dict[str, str] = {}
     for key in type(given).model_fields:
@@ -108,6 +109,8 @@ def setting_sources(spec: RunSpec, model_config: Mapping[str, object]) -> dict[s
             sources[key] = "spec"
         elif key in known:
             sources[key] = f"preset {preset.name} ({preset.source})"
+            if aimed and key in FITTED:
+                sources[key] += ", tried on a few edits before the first batch"
         elif given.grid and key == given.strength:
             sources[key] = "calibrated on the first batch when the run starts"
         else:
