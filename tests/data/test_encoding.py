@@ -99,6 +99,15 @@ def test_a_chat_is_tokenised_as_the_template_does_it(tokenizer, special):
     assert starts == special
 
 
+def test_a_target_may_ask_for_the_end_of_the_turn():
+    tokenizer = byte_level(CHATML)
+    edit = Edit(
+        prompt="The capital of {} is", subject="France", target_new="Paris<|im_end|>", chat=True
+    )
+    (row,) = encode_edit(tokenizer, edit, ()).rewrite
+    assert row.labels[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
 @pytest.mark.parametrize("tokenizer", [byte_level(CHATML), metaspace(BRACKETS)])
 def test_rows_of_a_chat(tokenizer):
     """The subject is found in the user's message, also behind a context and before its twin."""

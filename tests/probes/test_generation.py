@@ -99,6 +99,13 @@ def test_generated_answers_are_right_where_the_model_knows_and_wrong_where_label
     assert again == pytest.approx(right, abs=1e-9)
 
 
+def test_the_end_of_a_turn_that_a_target_asks_for_is_no_word_of_it(lab, edits):
+    end = lab.tokenizer.eos_token
+    marked = [replace(e, target_new=f"{e.target_new}{end}") for e in edits]
+    for name in ("efficacy_generated", "paraphrase_generated"):
+        assert measured(lab, marked)[name] == measured(lab, edits)[name] > 0
+
+
 def test_a_model_that_repeats_itself_is_less_fluent(lab, edits):
     good = measured(lab, edits[:3])
     assert good["degenerate"] == 0

@@ -3,6 +3,9 @@
 A chat template is reduced to the constant text around a user's message, once per tokenizer. What
 the model reads then ends where its answer begins; the template brings its own special tokens, so
 that the tokenizer adds none.
+
+Nothing is put after a target: an answer may go on, as a sentence may. Where it shall end there, the
+target says so in the template's own words ("French.<|im_end|>").
 """
 
 from collections.abc import Iterable

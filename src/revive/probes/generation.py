@@ -88,8 +88,12 @@ def score_generation(
     ]
     there = {(e.text, e.target_new) for e in (edits if made is None else made)}
     read = Prompts(tokenizer).of
-    own = [[_Answer(read(e), (e.target_new,))] for e in edits]
-    paraphrases = [[_Answer(read(e, p), (e.target_new,)) for p in e.paraphrases] for e in edits]
+    new = [(_without_marks(tokenizer, e.target_new),) for e in edits]
+    own = [[_Answer(read(e), wanted)] for e, wanted in zip(edits, new, strict=True)]
+    paraphrases = [
+        [_Answer(read(e, p), wanted) for p in e.paraphrases]
+        for e, wanted in zip(edits, new, strict=True)
+    ]
     neighbors = [[_Answer(read(e, n.prompt), (n.target,)) for n in e.neighborhood] for e in edits]
     ported = [[_Answer(read(e, q.prompt), q.answers) for q in e.portability] for e in edits]
     chains = [
@@ -230,6 +234,13 @@ def _texts(
 
 def _cleaned(text: str) -> str:
     return unicodedata.normalize("NFKD", text).replace("\n\n", " ")
+
+
+def _without_marks(tokenizer: Any, target: str) -> str:
+    """A target without the end of a turn that it may ask for: what is generated is read so, too."""
+    for mark in tokenizer.all_special_tokens:
+        target = target.replace(mark, "")
+    return target
 
 
 def _said(model: Any, tokenizer: Any, asked: Sequence[_Answer], rows: int) -> dict[Prompt, str]:
