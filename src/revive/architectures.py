@@ -38,7 +38,11 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "phi": {"PhiForCausalLM": "phi"},
         "starcoder2": {"Starcoder2ForCausalLM": "starcoder2"},
         "cohere": {"CohereForCausalLM": "cohere"},
-        "gemma2": {"Gemma2ForCausalLM": "gemma2", "Gemma3ForCausalLM": "gemma3_text"},
+        "gemma2": {
+            "Gemma2ForCausalLM": "gemma2",
+            "Gemma3ForCausalLM": "gemma3_text",
+            "Gemma3ForConditionalGeneration": "gemma3",
+        },
         "olmo2": {"Olmo2ForCausalLM": "olmo2", "Olmo3ForCausalLM": "olmo3"},
         "glm4": {"Glm4ForCausalLM": "glm4"},
         "granite": {"GraniteForCausalLM": "granite"},

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
+from revive.models.parts import names_in_whole
 from revive.models.saving import appearing, save_model
 from revive.models.stored import rounded, stored_dtypes
 
@@ -59,7 +60,8 @@ def save_folder(
     with appearing(folder) as partial:
         shutil.copytree(base, partial, dirs_exist_ok=True, ignore=_unwanted(set(places)))
         for shard, names in places.items():
-            _rewrite(base / shard, partial / shard, {n: changed[n] for n in names})
+            weights = {there: changed[name] for there, name in names.items()}
+            _rewrite(base / shard, partial / shard, weights)
         (partial / "README.md").write_text(card, encoding="utf-8")
     return True
 
@@ -76,15 +78,24 @@ def changed_weights(loaded: LoadedModel, ledger: Ledger) -> dict[str, Tensor]:
     return {name: loaded.model.get_parameter(name).detach() for name in sorted(names)}
 
 
-def _places(base: Path, changed: Mapping[str, Tensor]) -> dict[str, list[str]] | None:
-    """Which shard holds which of these weights; None unless all are found, in their dtype."""
-    found: dict[str, list[str]] = {}
+def _places(base: Path, changed: Mapping[str, Tensor]) -> dict[str, dict[str, str]] | None:
+    """Which shard holds which of these weights, and under what name; None unless it holds all.
+
+    Those in another dtype do not count.
+    """
+    found: dict[str, dict[str, str]] = {}
     for shard in sorted(base.glob("*.safetensors")):
         dtypes = stored_dtypes(shard)
-        held = [name for name, weight in changed.items() if dtypes.get(name) == weight.dtype]
+        held = {
+            there: name
+            for name, weight in changed.items()
+            for there in names_in_whole(name)
+            if dtypes.get(there) == weight.dtype
+        }
         if held:
             found[shard.name] = held
-    return found if {n for held in found.values() for n in held} == set(changed) else None
+    held_names = {name for held in found.values() for name in held.values()}
+    return found if held_names == set(changed) else None
 
 
 def _unwanted(rewritten: set[str]) -> Callable[[str, list[str]], set[str]]:

@@ -50,8 +50,8 @@ def make_plain(model: Any) -> None:
 
 def read_config(file: Path) -> Any:
     """The config of a GGUF file as transformers takes it, with what its own reader leaves out."""
+    found = left_out(file)  # it tells better what is wrong with a file
     config: Any = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
-    found = left_out(file)
     rope = found.pop("rope")
     for key, value in found.items():
         if hasattr(config, key):

@@ -13,16 +13,19 @@ from typing import Any
 import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer, FineGrainedFP8Config
 
 from revive.architectures import require_family
 from revive.errors import PrerequisiteError, ReviveError, SpecError
 from revive.models.family import Family, family_of
 from revive.models.fingerprint import model_fingerprint
+from revive.models.gguf import make_plain
+from revive.models.parts import class_to_load, has_text_part
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
 from revive.models.stored import main_dtype
 from revive.runs.model_config import read_model_config
+from revive.sources.refusals import quantized_by
 from revive.sources.source import Source, find_source
 
 DTYPES = {
@@ -33,6 +36,8 @@ DTYPES = {
 }
 
 DeviceMap = str | Mapping[str, str | int]
+
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 
 ON_DISK: DeviceMap = {"": "disk"}
 """Everything stays in its files, and is read when it is needed."""
@@ -116,14 +121,19 @@ def load_model(
     fingerprint, quantized = "", ""
     if quantize is not None:
         # The base is known by its checkpoint; what it was rounded to says less.
-        whole = _read(name, source, dtype, place, {"device_map": ON_DISK}, options)
+        if has_text_part(config):
+            raise SpecError(
+                f"model.quantize: {name} is multimodal, and its text part is not quantised while "
+                "it is taken out; leave model.quantize out."
+            )
+        whole = _read(name, source, dtype, place, {"device_map": ON_DISK}, options, config)
         fingerprint = model_fingerprint(whole)
         placed["quantization_config"] = quantization(
             quantize, source.place, DTYPES[dtype], edited, **options
         )
         placed["device_map"] = placed["device_map"] or {"": str(place)}
         quantized = f"{quantize} but {sorted(edited)}"
-    model = _read(name, source, dtype, place, placed, options)
+    model = _read(name, source, dtype, place, placed, options, config)
     if quantize is not None:
         check_quantized(model)
         keep_differentiable(model)
@@ -145,15 +155,24 @@ def _read(
     place: torch.device,
     placed: Mapping[str, Any],
     options: Mapping[str, Any],
+    config: Mapping[str, Any],
 ) -> Any:
     """The model, checked to be whole."""
+    model_class, more = class_to_load(config)
+    whole = quantized_by(config) is None
+    if not whole and placed["device_map"] is not None:
+        # What is dequantised on its way has no file to lie in.
+        placed = {**placed, "device_map": None if placed["device_map"] == ON_DISK else "auto"}
+    if not whole:
+        more["quantization_config"] = FineGrainedFP8Config(dequantize=True)
     # Weights that stay on the disk and whose form there is not the model's are written anew here.
     mapped = placed["device_map"] is not None
     folder = tempfile.TemporaryDirectory(prefix="revive-") if mapped else None
     on_cpu = _on_cpu(placed["device_map"], place)
     try:
-        with _quiet("accelerate.big_modeling"):  # it warns of what was asked for
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+        # accelerate warns of what was asked for, transformers of what of a whole is not in its part
+        with _quiet("accelerate.big_modeling"), _quiet("transformers", has_text_part(config)):
+            loaded: Any = model_class.from_pretrained(
                 source.place,
                 dtype=DTYPES[dtype],
                 # On short rows with masks, plain products beat torch's fused attention on a CPU.
@@ -164,12 +183,16 @@ def _read(
                 output_loading_info=True,
                 **placed,
                 **options,
+                **more,
             )
     except torch.OutOfMemoryError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
         raise _unreadable(name, source, error) from error
     model, report = loaded
+    if not whole:
+        make_plain(model)
+        model = model.to(DTYPES[dtype])
     if folder is not None:
         weakref.finalize(model, folder.cleanup)
     if report["missing_keys"]:
@@ -183,9 +206,16 @@ def _read(
 
 
 def _tokenizer(name: str, source: Source, options: Mapping[str, Any]) -> Any:
+    folder = source.folder
+    if folder is not None and not any((folder / file).is_file() for file in _TOKENIZERS):
+        raise SpecError(
+            f"model: cannot read {name}: it has no tokenizer ({', '.join(_TOKENIZERS)}). Save its "
+            "base's beside the weights: transformers.AutoTokenizer.from_pretrained(BASE)"
+            f".save_pretrained({str(folder)!r})."
+        )
     try:
         return AutoTokenizer.from_pretrained(source.place, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _unreadable(name, source, error) from error
 
 
@@ -205,10 +235,11 @@ def _as_folder(name: str, source: Source) -> Source:
 
 
 @contextmanager
-def _quiet(name: str) -> Generator[None, None, None]:
+def _quiet(name: str, asked: bool = True) -> Generator[None, None, None]:
     logger = logging.getLogger(name)
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    if asked:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
@@ -259,6 +290,8 @@ def _on_cpu(placed: Any, place: torch.device) -> bool:
 
 
 def _unreadable(name: str, source: Source, error: Exception) -> Exception:
+    if isinstance(error, ImportError):
+        return PrerequisiteError(f"model: {name} needs a package: {' '.join(str(error).split())}")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "trust_remote_code" in str(error):
         # transformers' own advice is about a Python argument.

@@ -77,6 +77,7 @@ def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
         ("weights", lambda: _finite(model)),
         ("orientation", lambda: _orientation(loaded, sites)),
         ("tokenizer", lambda: _tokenizer(loaded.tokenizer)),
+        ("vocabulary", lambda: _vocabulary(loaded)),
         ("slices", lambda: _slices(loaded)),
         ("residual", lambda: _residual(loaded, sites)),
         ("target loss", lambda: _target_loss(loaded, sites[-1])),
@@ -123,6 +124,22 @@ def _tokenizer(tokenizer: Any) -> Finding:
     if not found.strip() or not "Zoe".endswith(found.strip()):
         return Finding("tokenizer", "warning", f"{told}, which is not the end of it")
     return Finding("tokenizer", "ok", told)
+
+
+def _vocabulary(loaded: LoadedModel) -> Finding:
+    """Every token that text may turn into is one that the model has a row for."""
+    rows = int(loaded.model.get_input_embeddings().num_embeddings)
+    tokens: dict[str, int] = loaded.tokenizer.get_vocab()
+    without = sorted((i, token) for token, i in tokens.items() if i >= rows)
+    if not without:
+        return Finding("vocabulary", "ok", f"{len(tokens):,} tokens, {rows:,} embedding rows")
+    named = ", ".join(f"{token!r} ({i})" for i, token in without[:5])
+    more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
+    told = (
+        f"{named}{more} have no row: the model has {rows:,}. Text with such a token cannot be "
+        "read; take the tokenizer that belongs to this model, or keep the token out of edits and text"
+    )
+    return Finding("vocabulary", "warning", told)
 
 
 def _slices(loaded: LoadedModel) -> Finding:

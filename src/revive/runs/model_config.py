@@ -7,6 +7,7 @@ from typing import Any, cast
 from revive.errors import PrerequisiteError, SpecError
 from revive.sources.gguf_config import read_config
 from revive.sources.named import NAMED
+from revive.sources.refusals import refuse_quantized
 from revive.sources.source import find_source
 
 _CONFIG = "config.json"
@@ -27,7 +28,10 @@ def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
     source = find_source(name)
     if source.gguf is not None:
         return read_config(source.gguf)
-    return _parse(_from_hub(name, revision) if source.folder is None else source.folder / _CONFIG)
+    path = _from_hub(name, revision) if source.folder is None else source.folder / _CONFIG
+    config = _parse(path)
+    refuse_quantized(name, config)
+    return config
 
 
 def tokenizer_file(name: str, revision: str | None = None) -> Path | None:

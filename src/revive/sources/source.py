@@ -8,6 +8,7 @@ from revive.paths import at_home
 from revive.sources.fetch import folder_of
 from revive.sources.gguf_config import file_type
 from revive.sources.named import named
+from revive.sources.refusals import is_pointer, refuse_adapter, refuse_pointers
 
 _CONFIG = "config.json"
 
@@ -54,6 +55,11 @@ def find_source(name: str) -> Source:
     if path.is_dir():
         return _in_folder(path)
     if path.is_file() and path.suffix.lower() == ".gguf":
+        if is_pointer(path):
+            raise SpecError(
+                f"model.name: {path} is a git-lfs pointer, not the file itself; run `git lfs pull` "
+                f"in {path.parent}."
+            )
         return Source(str(path.parent), path.parent, path)
     if path.exists() or looks_like_path(name):
         raise SpecError(
@@ -65,8 +71,10 @@ def find_source(name: str) -> Source:
 
 
 def _in_folder(path: Path) -> Source:
+    refuse_pointers(path)
     if (path / _CONFIG).is_file():
         return Source(str(path), path)
+    refuse_adapter(path)
     files = sorted(path.glob("*.gguf"))
     if len(files) == 1:
         return Source(str(path), path, files[0])

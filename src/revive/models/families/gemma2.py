@@ -21,7 +21,11 @@ def _entry(block: Any) -> Normed:
 
 FAMILY = Family(
     name="gemma2",
-    architectures=("Gemma2ForCausalLM", "Gemma3ForCausalLM"),
+    architectures=(
+        "Gemma2ForCausalLM",
+        "Gemma3ForCausalLM",
+        "Gemma3ForConditionalGeneration",  # of which the text part is loaded alone
+    ),
     base="model",
     blocks="layers",
     mlp="mlp",
