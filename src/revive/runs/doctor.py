@@ -137,7 +137,8 @@ def _vocabulary(loaded: LoadedModel) -> Finding:
     more = f" and {len(without) - 5:,} more" if len(without) > 5 else ""
     told = (
         f"{named}{more} have no row: the model has {rows:,}. Text with such a token cannot be "
-        "read; take the tokenizer that belongs to this model, or keep the token out of edits and text"
+        "read; take the tokenizer that belongs to this model, or keep the token out of edits and "
+        "text"
     )
     return Finding("vocabulary", "warning", told)
 
