@@ -68,3 +68,7 @@ def test_its_edits_are_in_what_stock_transformers_loads(at_hand, tmp_path):
         assert gain[1] > gain[0] + 1, fact["id"]
     card = (out / "README.md").read_text("utf-8")
     assert "license: apache-2.0" in card
+    assert "base_model: HuggingFaceTB/SmolLM2-135M-Instruct" in card
+    assert "The base is a 4-bit file (GGUF Q4_1), dequantised." in card
+    env = json.loads((tmp_path / "edited.run" / "env.json").read_text("utf-8"))
+    assert env["model_stored_as"] == "4-bit file (GGUF Q4_1), dequantised"

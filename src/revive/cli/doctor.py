@@ -9,6 +9,7 @@ from revive.cli.model_options import (
     Device,
     DeviceMap,
     Dtype,
+    ModelName,
     Quantized,
     TrustRemoteCode,
     model_settings,
@@ -19,7 +20,7 @@ _UNFIT = 2
 
 
 def doctor(
-    model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
+    model: ModelName,
     layers: Annotated[
         str | None,
         typer.Option(help="Blocks, e.g. 4,5,6, or all \\[default: those that MEMIT would edit]."),

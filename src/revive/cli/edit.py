@@ -11,6 +11,7 @@ from revive.cli.model_options import (
     Device,
     DeviceMap,
     Dtype,
+    ModelName,
     Quantized,
     TrustRemoteCode,
     model_settings,
@@ -24,7 +25,7 @@ _DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 def edit(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
+    model: ModelName,
     edits: Annotated[Path, typer.Argument(help="Edit file: JSON lines, CSV, CounterFact, zsRE.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the edited model.")],
     editor: Annotated[str, typer.Option(help="See 'revive list editors'.")] = "memit-seq",

@@ -14,6 +14,7 @@ from revive.cli.model_options import (
     Device,
     DeviceMap,
     Dtype,
+    ModelName,
     Quantized,
     TrustRemoteCode,
     model_settings,
@@ -21,6 +22,7 @@ from revive.cli.model_options import (
 from revive.cli.output import print_json, print_metrics, say
 from revive.errors import SpecError
 from revive.progress import progress_on_stderr
+from revive.sources.named import knows_facts
 from revive.tasks.collect import Prepared, collect, collect_all
 from revive.tasks.suites import HARNESS, SUITES, split
 
@@ -50,7 +52,7 @@ class _Plan:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
+    model: ModelName,
     edits: Annotated[
         Path | None, typer.Option("--edits", help="Edit file to score the model on.")
     ] = None,
@@ -182,14 +184,14 @@ def _prepared(
 
 
 def _plan(tasks: str | None, model: str, edits: Path | None, data: Path | None) -> _Plan:
-    own = ("facts", "general") if model == "lab" else ("general",)
+    own = ("facts", "general") if knows_facts(model) else ("general",)
     scored = ("edits",) if edits is not None else ()
     if tasks is None:
         if data is not None:
             raise SpecError("--data: name the tasks with --tasks, or ask for --tasks all.")
         return _Plan((*own, *scored))
     if tasks == "all":
-        lab = ("edits",) if model == "lab" and edits is None else ()
+        lab = ("edits",) if knows_facts(model) and edits is None else ()
         of_edits = _OF_EDITS if edits is not None else lab
         return _Plan((*own, *of_edits), every=True)
     named = [name.strip() for name in tasks.split(",") if name.strip()]

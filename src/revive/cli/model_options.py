@@ -4,6 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
+ModelName = Annotated[
+    str,
+    typer.Argument(help="A name ('lab', 'smollm2'), a folder, a GGUF file, or a hub id."),
+]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, float64.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 DeviceMap = Annotated[

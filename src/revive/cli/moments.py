@@ -11,6 +11,7 @@ from revive.cli.model_options import (
     Device,
     DeviceMap,
     Dtype,
+    ModelName,
     Quantized,
     TrustRemoteCode,
     model_settings,
@@ -20,7 +21,7 @@ from revive.wording import counted
 
 
 def moments(
-    model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
+    model: ModelName,
     text: Annotated[
         list[Path] | None,
         typer.Option(

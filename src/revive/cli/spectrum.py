@@ -11,12 +11,14 @@ from revive.cli.model_options import (
     Device,
     DeviceMap,
     Dtype,
+    ModelName,
     Quantized,
     TrustRemoteCode,
     model_settings,
 )
 from revive.cli.output import print_json, print_table, say, show
 from revive.errors import SpecError
+from revive.sources.named import knows_facts
 
 if TYPE_CHECKING:
     from revive.report.study_page import Chapter
@@ -28,7 +30,7 @@ _SHOWN = 40  # rows of one table on the screen; the page has them all
 
 def spectrum(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="'lab', a folder, or a hub id.")],
+    model: ModelName,
     study: Annotated[
         str, typer.Option(help="Comma-separated: reconstruct, perturb, drift.")
     ] = "reconstruct,perturb",
@@ -108,7 +110,7 @@ def spectrum(
     from revive.runs.atomic import write_text
 
     settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
-    if "drift" in chosen and model != "lab" and not runs and edits is None:
+    if "drift" in chosen and not knows_facts(model) and not runs and edits is None:
         raise SpecError(
             "--study drift: name finished runs with --runs, or edits to make some of with --edits."
         )

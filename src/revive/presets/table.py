@@ -13,9 +13,9 @@ from revive.errors import SpecError
 from revive.presets.facts import ModelFacts
 from revive.presets.rule import editors_by_rule, options_by_rule
 from revive.registry import did_you_mean
+from revive.sources.named import named
 
 RULE = "rule"
-_LAB = "lab"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ def choose(name: str | None, model: str, facts: ModelFacts) -> Preset:
         )
     if name is None:
         fitting = [p.name for p in table.values() if p.fits(facts)]
-        name = _LAB if model == _LAB else next(iter(fitting), RULE)
+        known = named(model)
+        own = None if known is None else known.preset
+        name = own or next(iter(fitting), RULE)
     if name == RULE:
         source = "by rule, see revive/presets/rule.py"
         return Preset(RULE, source, options_by_rule(facts), editors_by_rule(facts), {}, {})

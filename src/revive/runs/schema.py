@@ -89,7 +89,7 @@ class ModelSpec(_Part):
     """Which model, and how it is loaded.
 
     Attributes:
-        name: `lab`, a folder, or a hub id.
+        name: `lab`, `smollm2`, a folder, a GGUF file, or a hub id.
         dtype: Precision it is loaded in, whatever the checkpoint's is.
         device: `auto`, `cpu`, `mps`, `cuda` or `cuda:1`.
         device_map: For a model that does not fit one device: `auto`, `balanced`, `sequential`, or a

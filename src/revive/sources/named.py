@@ -93,3 +93,9 @@ FETCHED: tuple[str, ...] = tuple(name for name, model in NAMED.items() if model.
 def named(name: str) -> NamedModel | None:
     """The model of this name, if it is one of ours; a folder of that name is `./NAME`."""
     return NAMED.get(name)
+
+
+def knows_facts(name: str) -> bool:
+    """Whether the lab's facts, and its stream of edits, are about this model."""
+    known = named(name)
+    return known is not None and known.facts
