@@ -13,6 +13,7 @@ from revive.models.runner import BlockRunner, context_length
 from revive.models.site import Site
 from revive.paths import at_home
 from revive.runs.schema import MomentsSpec, RunSpec
+from revive.runs.shipped_moments import shipped_moments
 from revive.texts.package import PACKAGE, package_passages
 
 Notify = Callable[[str, int, int], None]
@@ -50,7 +51,11 @@ class TextStatistics:
         self._notify = notify
 
     def moments(self) -> dict[str, SecondMoment]:
-        """Key second moments by parameter name."""
+        """Key second moments by parameter name; those that come with the package where they do."""
+        if self._spec.moments.text == PACKAGE:
+            shipped = shipped_moments(self._loaded.forward_fingerprint, self._sites)
+            if shipped:
+                return shipped
         return collect_moments(
             self._runner,
             self._loaded.tokenizer,
