@@ -50,7 +50,9 @@ def test_check_prints_the_spec_as_a_run_stores_it(revive, spec, tmp_path):
     path = spec()
     ran = revive("check", path)
     assert ran.code == 0
-    assert ran.err.splitlines()[-1].startswith("ok: 6 edits (jsonl) in 3 batches")
+    *_, ok, text = ran.err.splitlines()
+    assert ok.startswith("ok: 6 edits (jsonl) in 3 batches")
+    assert text == "6 edits as sentences; prompt and target joined: auto."
     assert "editor memit-seq, spec: layers" in ran.err
     resolved = yaml.safe_load(ran.out)
     assert resolved["editor"]["layers"] == [0, 1]

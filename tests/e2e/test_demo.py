@@ -18,7 +18,17 @@ METRICS = {
 
 
 def demo(folder):
-    command = ["demo", "--model", "lab", "--out", str(folder), "--edits", "20", "--batch-size", "10"]
+    command = [
+        "demo",
+        "--model",
+        "lab",
+        "--out",
+        str(folder),
+        "--edits",
+        "20",
+        "--batch-size",
+        "10",
+    ]
     return subprocess.run(
         [sys.executable, "-m", "revive.cli.main", *command],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "160"},
