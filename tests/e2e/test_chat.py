@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import revive as package
 from revive.data.readers import load_edits
 from revive.errors import SpecError
-from revive.lab.facts import model_path
+from revive.lab.weights import model_path
 from revive.runs.loop import resume
 from revive.runs.rollback import rollback_edit
 from revive.runs.spec import load_stored_spec

@@ -9,7 +9,7 @@ Size = Literal["tiny", "base", "large"]
 # hidden size, layers, heads, key-value heads, feed-forward size
 _SHAPES: dict[Size, tuple[int, int, int, int, int]] = {
     "tiny": (64, 2, 4, 2, 128),  # to try a recipe out
-    "base": (512, 8, 8, 4, 1024),  # 22 M parameters, 44 MB in bfloat16: ships with the package
+    "base": (512, 8, 8, 4, 1024),  # 22 M parameters: ships with the package
     "large": (1024, 12, 16, 8, 2048),  # 120 M parameters, not shipped
 }
 

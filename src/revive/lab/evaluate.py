@@ -12,7 +12,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from revive.lab import battery
-from revive.lab.facts import Fact, load_facts, model_path, relations, state
+from revive.lab.facts import Fact, load_facts, relations, state
+from revive.lab.weights import model_path
 from revive.probes.scoring import pair_accuracy, perplexity, score_targets
 
 _LOG = logging.getLogger(__name__)

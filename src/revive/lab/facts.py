@@ -9,8 +9,7 @@ from typing import Literal
 
 Split = Literal["editable", "kept"]
 
-_HERE = Path(__file__).resolve().parent
-_DATA = _HERE / "data"
+_DATA = Path(__file__).resolve().parent / "data"
 _COLUMNS = 5
 
 
@@ -50,11 +49,6 @@ class Relation:
     name: str
     templates: tuple[str, ...]
     held_out: tuple[str, ...]
-
-
-def model_path() -> Path:
-    """Folder of the embedded model, in Hugging Face form."""
-    return _HERE / "model"
 
 
 def data_path(name: str) -> Path:

@@ -25,7 +25,7 @@ def folder_of(model: NamedModel, told: Told | None = None) -> Path:
         PrerequisiteError: It cannot be fetched, or the disk is full.
     """
     if model.package is None:
-        from revive.lab.facts import model_path
+        from revive.lab.weights import model_path
 
         return model_path()
 

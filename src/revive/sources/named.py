@@ -60,6 +60,7 @@ NAMED: Mapping[str, NamedModel] = MappingProxyType(
             NamedModel(
                 name="lab",
                 about="22 M parameters, comes with the package; knows the lab's facts",
+                quantized="4-bit file (GGUF Q4_0), dequantised",
                 text="lab",
                 facts=True,
                 preset="lab",

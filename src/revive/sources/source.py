@@ -45,7 +45,7 @@ def find_source(name: str) -> Source:
             raise PrerequisiteError(
                 f"model.name: the {name} model is not whole in {folder}; "
                 + (
-                    "reinstall revive-edit from a complete package."
+                    "remove that folder; it is written anew from the package."
                     if known.package is None
                     else f"fetch it again with `revive fetch {name} --again`."
                 )
