@@ -5,6 +5,7 @@ import sys
 import zipfile
 
 import pytest
+
 from shared import ROOT
 
 WHEEL, TRACKED = 20e6, 40e6  # bytes

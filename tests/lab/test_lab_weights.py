@@ -63,7 +63,7 @@ def test_a_damaged_package_is_told(tmp_path, damage):
         path.write_bytes(path.read_bytes()[:1_000_000])
     else:
         path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n" * 100)
-    with pytest.raises(PrerequisiteError, match="lab model is not whole .* reinstall"):
+    with pytest.raises(PrerequisiteError, match=r"lab model is not whole .* reinstall"):
         weights.unpack(packaged, tmp_path / "lab")
     assert not (tmp_path / "lab").exists()
 

@@ -43,8 +43,8 @@ def kept(name: str, make: Callable[[Path], Path]) -> Path:
     except OSError as error:
         why = "the disk is full" if is_disk_full(error) else f"it cannot be kept there ({error})"
         raise PrerequisiteError(
-            f"model: {folder}: {why}. It takes up to four bytes a parameter, twice that while it is "
-            "made; XDG_CACHE_HOME moves the cache elsewhere."
+            f"model: {folder}: {why}. It takes up to four bytes a parameter, twice that while it "
+            "is made; XDG_CACHE_HOME moves the cache elsewhere."
         ) from error
     return folder
 
