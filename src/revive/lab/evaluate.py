@@ -95,12 +95,16 @@ def _blimp(model: nn.Module, tokenizer: PreTrainedTokenizerBase, files: Sequence
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and log the result as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, nargs="?", default=model_path())
+    parser.add_argument(
+        "model", type=Path, nargs="?", help="a folder [default: the embedded model]"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    _LOG.info("%s", json.dumps(evaluate(options.model, options.data, options.device)))
+    _LOG.info(
+        "%s", json.dumps(evaluate(options.model or model_path(), options.data, options.device))
+    )
 
 
 if __name__ == "__main__":
