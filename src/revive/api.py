@@ -298,6 +298,9 @@ class Editor:
             )
             if fit is not None and not fit.chosen.enough:
                 warnings.warn(fit.told(), stacklevel=3)
+            found = self._built.calibration
+            if found is not None and not found.enough:
+                warnings.warn(found.told(), stacklevel=3)
         return self._built.engine
 
 

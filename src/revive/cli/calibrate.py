@@ -8,10 +8,17 @@ from typing import Annotated
 
 import typer
 
-from revive.cli.output import print_json, print_table, say_text
+from revive.cli.output import print_json, print_table, say, say_text
 
-_HEAD = ["efficacy", "exact", "paraphrase", "neighbourhood", "score"]
-
+_HEAD = {
+    "efficacy": "efficacy",
+    "efficacy_exact": "exact",
+    "paraphrase": "paraphrase",
+    "neighborhood": "neighbourhood",
+    "score": "score",
+    "efficacy_tokens": "tokens",
+    "probability": "probability",
+}
 
 _SYMBOLS = {"ridge": "lambda", "energy": "tau"}
 
@@ -37,11 +44,12 @@ def calibrate(
 ) -> None:
     """Calibrate the editor's strength, or the guard's tau, on one fresh batch of the spec's edits.
 
-    Targets are solved on the unedited model; every value of a fixed grid is written, scored
-    (harmonic mean of efficacy, paraphrase and neighbourhood) and undone.
+    Targets are solved on the unedited model; values of a fixed grid are written, scored on a
+    sample (harmonic mean of efficacy, paraphrase and neighbourhood) and undone.
 
-    - strength, which is lambda (editor.ridge) for MEMIT: the best score wins; among scores within
-      0.005 of it, the value that edits the least.
+    - strength, which is lambda (editor.ridge) for MEMIT: every third value, then the neighbours of
+      the best; the best score wins, among scores within 0.005 of it the value that edits the least.
+      Where the model answers at none, the value at which it comes nearest, and that is said.
     - tau: the largest one whose score is within 0.02 of the unguarded batch's, else the smallest.
 
     Example: revive calibrate recipes/lab.yaml --of energy
@@ -58,10 +66,13 @@ def calibrate(
     silent = quiet or json
     with hushed() if silent else nullcontext(), progress_on_stderr(quiet=silent) as told:
         if of is Parameter.ENERGY:
-            name, found = "energy", scan_energy(resolved, told)
+            name, found, said = "energy", scan_energy(resolved, told), ""
         else:
             name, found = editor_options(resolved.editor).strength, scan_strength(resolved, told)
+            said = found.told()
     _show(name, found.value, [asdict(t) for t in found.trials], json)
+    if said:
+        say(said, quiet=silent)
 
 
 def _show(name: str, chosen: float, trials: list[dict[str, float]], json: bool) -> None:
@@ -70,8 +81,8 @@ def _show(name: str, chosen: float, trials: list[dict[str, float]], json: bool) 
         return
     rows: list[list[str]] = []
     for trial in trials:
-        value, *metrics = trial.values()
+        value = trial["value"]
         mark = " <" if value == chosen else ""
-        rows.append([f"{value:g}{mark}", *(f"{x:.3f}" for x in metrics)])
+        rows.append([f"{value:g}{mark}", *(f"{trial[key]:.3f}" for key in _HEAD)])
     symbol = _SYMBOLS.get(name, name)
-    print_table(f"{symbol} on one fresh batch; chosen: {chosen:g}", [symbol, *_HEAD], rows)
+    print_table(f"{symbol}, chosen: {chosen:g}", [symbol, *_HEAD.values()], rows)

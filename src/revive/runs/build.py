@@ -23,13 +23,13 @@ from revive.models.loading import LoadedModel, load_model
 from revive.models.runner import BlockRunner
 from revive.runs.calibrate import calibrate_strength
 from revive.runs.calibrate_energy import choose_site_energies
-from revive.runs.engine import Engine
+from revive.runs.engine import Engine, SolvedAhead
 from revive.runs.experts import refuse_on_experts
 from revive.runs.originals import originals
 from revive.runs.schema import GuardSpec, ModelSpec, RunSpec
 from revive.runs.spec import editor_options, guard_settings
 from revive.runs.text_statistics import Notify, TextStatistics, reads_inputs, silent
-from revive.runs.trials import Calibration
+from revive.runs.trials import Calibration, solved_once, suffices, trial_edits
 
 CALIBRATION_BATCH = 100
 
@@ -84,7 +84,8 @@ def build(
     Args:
         spec: A resolved spec of a built-in least-squares editor or a plug-in's.
         loaded: The unedited model.
-        fresh_batch: Edits to calibrate lambda on, if the spec leaves it open.
+        fresh_batch: The run's first batch: its strength is calibrated on it, if the spec leaves it
+            open.
         guard: Used instead of the spec's, if given.
         cache: Folder of constant results; None keeps nothing.
         notify: Told about progress.
@@ -128,16 +129,9 @@ def build(
             f"{spec.editor.name} does not; use solve: posthoc."
         )
     fresh = fresh_batch[:CALIBRATION_BATCH]
-    calibration = None
+    calibration, ahead = None, None
     if options.grid and getattr(options, options.strength) is None:
-        calibration = calibrate_strength(
-            editor,
-            context,
-            ledger,
-            loaded.tokenizer,
-            fresh,
-            progress=lambda done, total: notify("calibration", done, total),
-        )
+        calibration, ahead = _calibrated(editor, context, ledger, fresh, notify)
         chosen = {options.strength: calibration.value}
         editor = editor_class(options.model_copy(update=chosen))
         spec = spec.model_copy(update={"editor": spec.editor.model_copy(update=chosen)})
@@ -160,7 +154,32 @@ def build(
         statistics=text.statistics(chosen_guard, moments),
         cache=None if cache is None else BasisCache(cache / "bases"),
     )
-    return Built(spec, loaded, Engine(context, ledger, editor, fitted), calibration)
+    return Built(spec, loaded, Engine(context, ledger, editor, fitted, ahead), calibration)
+
+
+def _calibrated(
+    editor: Editor[Any],
+    context: EditContext,
+    ledger: Ledger,
+    fresh: Sequence[Edit],
+    notify: Notify,
+) -> tuple[Calibration, SolvedAhead | None]:
+    """The editor's strength, and the targets that it was found with."""
+    own = suffices(fresh)
+    batch = tuple(fresh if own else trial_edits())
+    notify("solving targets", 0, 1)
+    solved = solved_once(editor, batch, context)
+    found = calibrate_strength(
+        editor,
+        context,
+        ledger,
+        context.tokenizer,
+        batch,
+        solved=solved,
+        progress=lambda done, total: notify("calibration", done, total),
+    )
+    ahead = None if solved is None else SolvedAhead(batch, solved)
+    return dataclasses.replace(found, of_package=not own), ahead
 
 
 def make_guard(spec: GuardSpec) -> Guard:

@@ -20,6 +20,7 @@ from revive.editors.base import (
     Updates,
     WeightUpdate,
 )
+from revive.editors.target_editor import SolvedBatch, TargetEditor
 from revive.errors import SpecError
 from revive.guards.fitted import FittedGuard
 from revive.linalg.blocks import Blocks
@@ -94,16 +95,40 @@ def stored_columns(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
     return {name.removeprefix(_OWNER): [int(i) for i in t] for name, t in owners.items()}
 
 
+@dataclass(frozen=True)
+class SolvedAhead:
+    """Targets of a batch that were solved on the unedited model, before it was its turn.
+
+    Attributes:
+        edits: The batch.
+        solved: Its targets.
+    """
+
+    edits: tuple[Edit, ...]
+    solved: SolvedBatch
+
+
 class Engine:
-    """Editor, guard and ledger of one model, and nothing else."""
+    """Editor, guard and ledger of one model, and nothing else.
+
+    Attributes:
+        ahead: Targets of the first batch, where a calibration has solved them: the same edits are
+            not solved for again. They hold for the unedited model alone.
+    """
 
     def __init__(
-        self, context: EditContext, ledger: Ledger, editor: Editor[Any], guard: FittedGuard
+        self,
+        context: EditContext,
+        ledger: Ledger,
+        editor: Editor[Any],
+        guard: FittedGuard,
+        ahead: SolvedAhead | None = None,
     ) -> None:
         self.context = context
         self.ledger = ledger
         self.editor = editor
         self.guard = guard
+        self.ahead = ahead
 
     def apply(self, edits: Sequence[Edit]) -> BatchResult:
         """Make one batch of edits.
@@ -112,7 +137,7 @@ class Engine:
             NumericalError: A non-finite update; weights are as before the batch.
         """
         with self.ledger.transaction():
-            outcome, applied, seconds = self.drive(self.editor.edit(edits, self._context()))
+            outcome, applied, seconds = self.drive(self._proposed(edits))
             # In the layout that a stored batch has, so that replaying it rounds alike.
             increment = {k: v.contiguous() for k, v in outcome.increment.items()}
             self.editor.advance(increment)
@@ -133,6 +158,16 @@ class Engine:
             withheld={edits[i].id: x for i, x in _withheld(applied, len(edits)).items()},
             seconds={**outcome.seconds, **seconds},
         )
+
+    def _proposed(self, edits: Sequence[Edit]) -> Updates:
+        """What the editor proposes for a batch, from targets solved ahead where they are these."""
+        context, editor, ahead = self._context(), self.editor, self.ahead
+        self.ahead = None
+        # A guard that editors solve under keeps targets out of its directions.
+        if ahead is not None and ahead.edits == tuple(edits) and not context.bases:
+            assert isinstance(editor, TargetEditor), "solved for it"
+            return editor.spread(ahead.solved, context)
+        return editor.edit(edits, context)
 
     def drive(self, steps: Updates) -> tuple[Outcome, list[Applied], dict[str, float]]:
         """Guard and write what an editor proposes, inside a transaction that is open.
@@ -190,6 +225,7 @@ class Engine:
 
     def advance(self, tensors: Mapping[str, Tensor]) -> None:
         """Move the editor's state past a stored batch; weights stay as they are."""
+        self.ahead = None
         self.editor.advance(
             {n.removeprefix(STATE): t for n, t in tensors.items() if n.startswith(STATE)}
         )

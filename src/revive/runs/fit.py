@@ -19,12 +19,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from revive.data.edits import Edit
-from revive.data.readers import load_edits
 from revive.editors.options import TargetOptions
 from revive.editors.target_editor import SolvedBatch, TargetEditor
 from revive.guards.controls import NoGuard
@@ -33,9 +31,11 @@ from revive.models.precision import products
 from revive.probes.edits import score_edits
 from revive.runs.atomic import write_text
 from revive.runs.build import Built, build
+from revive.runs.calibrate import calibrate_strength
 from revive.runs.schema import EditorSpec, RunSpec
 from revive.runs.spec import editor_options
 from revive.runs.text_statistics import Notify, silent
+from revive.runs.trials import solved_once, trial_edits
 
 ENOUGH = 0.9
 LARGE = 0.5
@@ -106,11 +106,6 @@ class Fit:
         return text
 
 
-def trial_edits() -> tuple[Edit, ...]:
-    """The package's edits that settings are tried on."""
-    return load_edits(str(files("revive.data") / "trial_edits.jsonl"), format="jsonl").edits
-
-
 def build_fitted(
     spec: RunSpec,
     loaded: LoadedModel,
@@ -169,9 +164,12 @@ def _try_settings(spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify
     assert isinstance(options, TargetOptions), "the rule opens settings of these only"
     first = options
     attempts: list[Attempt] = []
-    solved: SolvedBatch | None = None
+    # A calibration of the strength has solved for these edits already.
+    solved = None if built.engine.ahead is None else built.engine.ahead.solved
     while True:
         notify("trying settings", len(attempts), len(attempts) + 1)
+        if solved is None and built.calibration is not None:
+            solved, options = _calibrated_again(built, edits, options)
         built.engine.editor = type(built.engine.editor)(options)
         chosen = {key: getattr(options, key) for key in open_settings}
         solved, attempt = try_edits(built, edits, chosen, solved)
@@ -183,6 +181,19 @@ def _try_settings(spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify
             solved = None
         options = options.model_copy(update=changed)
     return Fit(max(attempts, key=_rank), tuple(attempts))
+
+
+def _calibrated_again(
+    built: Built, edits: Sequence[Edit], options: TargetOptions
+) -> tuple[SolvedBatch | None, TargetOptions]:
+    """Targets under other settings, and the strength that goes with them."""
+    engine = built.engine
+    editor = type(engine.editor)(options)
+    solved = solved_once(editor, edits, engine.context)
+    found = calibrate_strength(
+        editor, engine.context, engine.ledger, built.loaded.tokenizer, edits, solved=solved
+    )
+    return solved, options.model_copy(update={options.strength: found.value})
 
 
 def _rank(attempt: Attempt) -> tuple[bool, float, float]:

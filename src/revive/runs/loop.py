@@ -146,6 +146,8 @@ class _Run:
         )
         if self.fit is not None:
             observer.say(self.fit.told())
+        if self.built.calibration is not None:
+            observer.say(self.built.calibration.told())
         self.spec = self.built.spec
         if self.spec != spec:
             # Something was calibrated or fitted: what is stored is what was used.

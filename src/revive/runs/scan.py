@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from revive.data.edits import Edit
 from revive.data.stream import Stream
 from revive.errors import SpecError
-from revive.runs.build import CALIBRATION_BATCH, Built, build, load_for
+from revive.runs.build import CALIBRATION_BATCH, Built, load_for
 from revive.runs.cache import cache_folder
 from revive.runs.calibrate_energy import calibrate_energy
+from revive.runs.fit import build_fitted
 from revive.runs.identity import read_edits
 from revive.runs.schema import RunSpec
 from revive.runs.spec import editor_options
@@ -56,4 +57,4 @@ def _fresh_batch(spec: RunSpec) -> Sequence[Edit]:
 
 
 def _built(spec: RunSpec, batch: Sequence[Edit], notify: Notify) -> Built:
-    return build(spec, load_for(spec), batch, cache=cache_folder(), notify=notify)
+    return build_fitted(spec, load_for(spec), batch, cache=cache_folder(), notify=notify)[0]
