@@ -1,8 +1,9 @@
 """`revive check`: validate a spec without loading anything heavy."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from revive.cli.output import print_json, say, say_text, show
 from revive.data.edits import Edit
 from revive.data.joining import AUTO, PUBLISHED
 from revive.wording import counted
+
+if TYPE_CHECKING:
+    from revive.runs.fits import Fit
 
 _GIB = 2**30
 
@@ -29,6 +33,8 @@ def check(
     """
     from revive.architectures import require_family
     from revive.data.readers import load_edits
+    from revive.runs.cache import cache_folder
+    from revive.runs.fits import kept_fit_of
     from revive.runs.lengths import measure_lengths
     from revive.runs.model_config import require_chat_template, tokenizer_file
     from revive.runs.resolve import setting_sources
@@ -58,11 +64,13 @@ def check(
         loaded.edits, tokenizer_file(resolved.model.name, resolved.model.revision)
     )
     needs = estimate(resolved, config, len(loaded.edits), lengths)
+    fit = kept_fit_of(cache_folder(), resolved)
     if json:
         print_json(
             {
                 "spec": resolved.model_dump(),
                 "sources": sources,
+                "trial": None if fit is None else asdict(fit.chosen),
                 "edits": len(loaded.edits),
                 "edits_in_chat": chats,
                 "duplicates": len(loaded.duplicates),
@@ -84,6 +92,8 @@ def check(
     for source in dict.fromkeys(sources.values()):
         keys = ", ".join(key for key, found in sources.items() if found == source)
         say(f"editor {resolved.editor.name}, {source}: {keys}")
+    if resolved.editor.fit:
+        say(_trial(fit))
     told = needs.memory
     say(f"memory, GiB, all the time: {_parts(told.standing)}")
     say(f"memory, GiB, the largest of these at a time: {_parts(told.working)}")
@@ -101,6 +111,17 @@ def check(
     say(_forms(loaded.edits, chats))
     for repeat in loaded.duplicates[:5]:
         say(f"duplicate dropped: {repeat}")
+
+
+def _trial(fit: "Fit | None") -> str:
+    """What a trial of the settings found, or that there will be one."""
+    if fit is None:
+        return (
+            "settings by rule are tried on 12 edits of the package before the first batch; 'revive "
+            "doctor MODEL' does it now."
+        )
+    changed = ", ".join(f"{key} {value:g}" for key, value in fit.chosen.settings.items())
+    return f"{fit.told()} The run takes {changed}."
 
 
 def _forms(edits: Sequence[Edit], chats: int) -> str:

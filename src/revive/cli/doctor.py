@@ -30,10 +30,17 @@ def doctor(
     device_map: DeviceMap = None,
     quantize: Quantized = None,
     trust_remote_code: TrustRemoteCode = False,
+    trial: Annotated[
+        bool, typer.Option(help="Make the package's trial edits too, and undo them.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a model before editing it: sites, orientation, tokenizer, forward, spectrum, rounding.
+
+    Then twelve edits of the package are made with the settings that 'revive edit' would take, and
+    it is told whether the model answers. That reads text for second moments, which takes most of
+    the time and is kept for later runs; --no-trial leaves it out, and so does --layers.
 
     Every check measures on the loaded model and leaves it as it was. Exit code 0 if it can be
     edited, warnings included; 2 if edits would be wrong.
@@ -42,13 +49,20 @@ def doctor(
     """
     from revive.cli.watch import hushed
     from revive.models.loading import load_model
-    from revive.runs.doctor import examine
-    from revive.runs.layers import blocks_of
+    from revive.progress import progress_on_stderr
+    from revive.runs.cache import cache_folder
+    from revive.runs.doctor import examine, trial_finding
+    from revive.runs.layers import bare_spec, blocks_of
 
     settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
-    with hushed() if quiet or json else nullcontext():
+    silent = quiet or json
+    with hushed() if silent else nullcontext(), progress_on_stderr(quiet=silent) as told:
         blocks = blocks_of(layers, settings)
-        found = list(examine(load_model(**settings, edited=blocks), blocks))
+        loaded = load_model(**settings, edited=blocks)
+        found = list(examine(loaded, blocks))
+        # Where numbers would be wrong, a trial of them tells nothing.
+        if trial and layers is None and all(f.verdict != "failed" for f in found):
+            found.append(trial_finding(loaded, bare_spec(settings), cache_folder(), told))
     worst = max(("ok", "warning", "failed").index(f.verdict) for f in found)
     verdict = ("can be edited", "can be edited, see the warnings", "cannot be edited safely")[worst]
     if json:
@@ -58,6 +72,6 @@ def doctor(
         print_table(
             model, ["check", "verdict", "found"], [[f.check, f.verdict, f.text] for f in found]
         )
-    say(f"{model} {verdict}.", quiet=quiet or json)
+    say(f"{model} {verdict}.", quiet=silent)
     if worst == len(("ok", "warning")):
         raise typer.Exit(_UNFIT)

@@ -6,6 +6,7 @@ Nothing of the model is changed: what a check writes goes through the ledger and
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -25,7 +26,10 @@ from revive.models.placement import bring_in, entry_device, named_values
 from revive.models.recording import outputs_of
 from revive.models.runner import BlockRunner, positions_of
 from revive.models.site import Site, by_layer
+from revive.runs.fit import fitted
 from revive.runs.orientation import TEXT, ids_of, orientation_error
+from revive.runs.schema import RunSpec
+from revive.runs.text_statistics import Notify, silent
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -38,6 +42,7 @@ _ROUNDING = 0.05
 # Share of an update's energy that rounding may carry into the protected directions.
 _LEAK = 0.01
 _RESIDUAL = 1e-6
+_TRIAL = "trial edits"
 _SCALE = 0.05  # of the trial update, as a share of the weight's norm
 
 
@@ -89,6 +94,30 @@ def examine(loaded: LoadedModel, layers: list[int]) -> Iterator[Finding]:
             yield check()
         except (ReviveError, RuntimeError, ValueError) as error:
             yield Finding(name, "failed", " ".join(str(error).split()))
+
+
+def trial_finding(
+    loaded: LoadedModel, spec: RunSpec, cache: Path, notify: Notify = silent
+) -> Finding:
+    """Whether edits take: the package's are made with the spec's settings, scored and undone.
+
+    Args:
+        loaded: The model.
+        spec: A resolved spec of it.
+        cache: Folder of constant results; what was found before is found there.
+        notify: Told about progress.
+    """
+    try:
+        one = fitted(spec, loaded, cache, notify).chosen
+    except (ReviveError, RuntimeError, ValueError) as error:
+        return Finding(_TRIAL, "failed", " ".join(str(error).split()))
+    text = (
+        f"{round(one.answered * one.edits)} of {one.edits} trial edits answer, targets "
+        f"{one.evaluations:.0f} evaluations, update {one.update:.0%} of the weight"
+    )
+    if one.caution:
+        return Finding(_TRIAL, "warning", f"{text}. {one.caution}")
+    return Finding(_TRIAL, "ok", text)
 
 
 def _finite(model: Any) -> Finding:

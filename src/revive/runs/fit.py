@@ -15,10 +15,7 @@ with the most answers, and that they are not enough is said. The outcome is kept
 settings, so it is asked once. The published code has one set of numbers a model, found by hand.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,81 +26,16 @@ from revive.guards.controls import NoGuard
 from revive.models.loading import LoadedModel
 from revive.models.precision import products
 from revive.probes.edits import score_edits
-from revive.runs.atomic import write_text
 from revive.runs.build import Built, build
 from revive.runs.calibrate import calibrate_strength
-from revive.runs.schema import EditorSpec, RunSpec
+from revive.runs.fits import ENOUGH, Attempt, Fit, keep_fit, kept_fit
+from revive.runs.schema import RunSpec
 from revive.runs.spec import editor_options
 from revive.runs.text_statistics import Notify, silent
 from revive.runs.trials import solved_once, trial_edits
 
-ENOUGH = 0.9
-LARGE = 0.5
 MOST_CLAMP, MOST_STEPS = 3.0, 50
 _WEAKEST = 1e-3  # of lambda, relative to the rule's
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try of the trial edits.
-
-    Attributes:
-        settings: Those of `fit` that it was made with.
-        edits: How many were tried.
-        reached: Share whose target was reached.
-        answered: Share that the written model answers with the new target.
-        paraphrase: Share of their paraphrases that prefer the new target to the true one.
-        neighborhood: Share of their neighbours that prefer the true one.
-        evaluations: Mean number of loss evaluations of a target.
-        shift: Mean length of the shift, relative to the hidden state.
-        update: Length of the longest update, relative to its weight (Frobenius).
-    """
-
-    settings: Mapping[str, Any]
-    edits: int
-    reached: float
-    answered: float
-    paraphrase: float
-    neighborhood: float
-    evaluations: float
-    shift: float
-    update: float
-
-    @property
-    def enough(self) -> bool:
-        """Whether these settings serve."""
-        return self.reached >= ENOUGH and self.answered >= ENOUGH
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """What the trial found.
-
-    Attributes:
-        chosen: The attempt whose settings are taken.
-        attempts: All of them, in order.
-    """
-
-    chosen: Attempt
-    attempts: tuple[Attempt, ...]
-
-    def told(self) -> str:
-        """In a sentence or two."""
-        one = self.chosen
-        count = round(one.answered * one.edits)
-        text = (
-            f"settings by rule, tried on {one.edits} edits of the package: {count} of {one.edits} "
-            f"answer with the new target; the longest update is {one.update:.0%} of its weight."
-        )
-        if not one.enough:
-            reason = "the targets are not reached" if one.reached < ENOUGH else "written edits fade"
-            text += (
-                f" That is too few ({reason}): expect edits that do not take. Other blocks may "
-                "serve this model better: 'revive calibrate MODEL' tries some."
-            )
-        elif one.update > LARGE:
-            text += " That is long: many edits will wear the model down. Check its general ability."
-        return text
 
 
 def build_fitted(
@@ -145,13 +77,12 @@ def with_settings(spec: RunSpec, settings: Mapping[str, Any]) -> RunSpec:
 
 def fitted(spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify: Notify = silent) -> Fit:
     """Try the spec's settings, or find what was found before."""
-    place = None if cache is None else _place(cache, loaded, spec.editor)
-    if place is not None and place.is_file():
-        return _read(place)
-    found = _try_settings(spec, loaded, cache, notify)
-    if place is not None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_text(place, json.dumps(asdict(found)))
+    fingerprint = loaded.forward_fingerprint
+    found = None if cache is None else kept_fit(cache, fingerprint, spec.editor)
+    if found is None:
+        found = _try_settings(spec, loaded, cache, notify)
+    if cache is not None:
+        keep_fit(cache, fingerprint, spec, found)
     return found
 
 
@@ -260,14 +191,3 @@ def _opened(
     if "ridge" in open_settings and ridge and by_rule and ridge > 1.01 * _WEAKEST * by_rule:
         return {"ridge": ridge / 10}
     return None
-
-
-def _place(cache: Path, loaded: LoadedModel, editor: EditorSpec) -> Path:
-    """One file a model, editor and settings."""
-    what = json.dumps([loaded.forward_fingerprint, editor.model_dump()], sort_keys=True)
-    return cache / "settings" / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.json"
-
-
-def _read(place: Path) -> Fit:
-    data = json.loads(place.read_text(encoding="utf-8"))
-    return Fit(Attempt(**data["chosen"]), tuple(Attempt(**a) for a in data["attempts"]))

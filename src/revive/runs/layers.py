@@ -1,11 +1,13 @@
 """Which blocks a command works on, where no spec says."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from revive.errors import SpecError
 from revive.presets.facts import model_facts
+from revive.runs.overrides import apply_overrides
 from revive.runs.schema import RunSpec
-from revive.runs.spec import editor_options, read_model_config, resolve
+from revive.runs.spec import editor_options, parse_spec, read_model_config, resolve
 
 
 def blocks_of(named: str | None, model: dict[str, Any]) -> list[int]:
@@ -30,9 +32,19 @@ def blocks_of(named: str | None, model: dict[str, Any]) -> list[int]:
 
 
 def edited_layers(model: dict[str, Any]) -> list[int]:
-    """The blocks that MEMIT would edit in a model: its preset's, or by rule."""
-    bare = RunSpec.model_validate(
-        {"model": model, "edits": "lab", "editor": "memit", "moments": {"text": "lab"}}
-    )
-    spec = resolve(bare, read_model_config(bare.model.name, bare.model.revision))
-    return list(editor_options(spec.editor).layers or ())
+    """The blocks that MEMIT would edit: the preset's, those chosen for the model, or by rule."""
+    return list(editor_options(bare_spec(model).editor).layers or ())
+
+
+def bare_spec(model: dict[str, Any], overrides: Sequence[str] = ()) -> RunSpec:
+    """The resolved spec of a model alone, with every default of an everyday edit.
+
+    Its edits are no one's: whoever needs some takes the package's.
+
+    Args:
+        model: As in a spec.
+        overrides: `key.key=value`.
+    """
+    data = apply_overrides({"model": model, "edits": "lab"}, overrides)
+    spec = parse_spec(data, "--set" if overrides else "options")
+    return resolve(spec, read_model_config(spec.model.name, spec.model.revision))

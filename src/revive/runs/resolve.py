@@ -1,6 +1,7 @@
 """Fill in everything a spec leaves open, so that what a run stores says all there is to say."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,9 @@ from revive.errors import SpecError
 from revive.paths import at_home
 from revive.presets.facts import ModelFacts, model_facts
 from revive.presets.rule import FITTED
-from revive.presets.table import RULE, choose
+from revive.presets.table import RULE, Preset, choose
+from revive.runs.block_choice import BlockChoice, kept_blocks
+from revive.runs.cache import cache_folder
 from revive.runs.complaints import complaint
 from revive.runs.experts import EDITORS, refuse_on_experts
 from revive.runs.guard_options import GUARD_OPTIONS, GuardOptions
@@ -49,7 +52,7 @@ def resolve(spec: RunSpec, model_config: Mapping[str, object]) -> RunSpec:
         SpecError: The settings do not fit the model.
     """
     facts = model_facts(model_config)
-    editor = _editor(spec, facts)
+    editor = _editor(spec, facts, model_config)
     if facts.sparse.intersection(editor_options(editor).layers or ()):
         for guard in (spec.guard, *spec.guard.then):
             refuse_on_experts(
@@ -99,7 +102,8 @@ def setting_sources(spec: RunSpec, model_config: Mapping[str, object]) -> dict[s
         model_config: The model's `config.json`.
     """
     given = editor_options(spec.editor)
-    preset = choose(spec.editor.preset, spec.model.name, model_facts(model_config))
+    preset = _preset(spec, model_facts(model_config), model_config)
+    chosen = blocks_chosen(spec, model_config)
     known = preset.settings_of(spec.editor.name, given)
     aimed = isinstance(given, TargetOptions) and preset.name == RULE
     told = {key for key in given.model_fields_set if getattr(given, key) is not None}
@@ -109,6 +113,8 @@ def setting_sources(spec: RunSpec, model_config: Mapping[str, object]) -> dict[s
             sources[key] = "spec"
         elif key in known:
             sources[key] = f"preset {preset.name} ({preset.source})"
+            if key == "layers" and chosen is not None and known[key] == list(chosen.layers):
+                sources[key] = "chosen for this model by 'revive calibrate'"
             if aimed and key in FITTED:
                 sources[key] += ", tried on a few edits before the first batch"
         elif given.grid and key == given.strength:
@@ -195,9 +201,23 @@ def _model(model: ModelSpec) -> ModelSpec:
     return model.model_copy(update={"name": str(path.resolve())})
 
 
-def _editor(spec: RunSpec, facts: ModelFacts) -> EditorSpec:
-    given = editor_options(spec.editor)
+def blocks_chosen(spec: RunSpec, config: Mapping[str, object]) -> BlockChoice | None:
+    """The blocks that `revive calibrate` chose for the spec's model, if it did."""
+    return kept_blocks(cache_folder(), _model(spec.model), config)
+
+
+def _preset(spec: RunSpec, facts: ModelFacts, config: Mapping[str, object]) -> Preset:
+    """The preset that a spec gets; by rule, with the blocks that were chosen for the model."""
     preset = choose(spec.editor.preset, spec.model.name, facts)
+    chosen = blocks_chosen(spec, config) if preset.name == RULE else None
+    if chosen is None:
+        return preset
+    return replace(preset, options={**preset.options, "layers": list(chosen.layers)})
+
+
+def _editor(spec: RunSpec, facts: ModelFacts, config: Mapping[str, object]) -> EditorSpec:
+    given = editor_options(spec.editor)
+    preset = _preset(spec, facts, config)
     settings = given.model_dump()
     known = preset.settings_of(spec.editor.name, given)
     filled = {k for k in known if k not in given.model_fields_set or settings[k] is None}

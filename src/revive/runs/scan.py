@@ -1,19 +1,26 @@
-"""Calibrate lambda or tau for a spec, from scratch."""
+"""Calibrate lambda or tau for a spec, or the blocks for a model, from scratch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from revive.data.edits import Edit
 from revive.data.stream import Stream
 from revive.errors import SpecError
-from revive.runs.build import CALIBRATION_BATCH, Built, load_for
+from revive.presets.facts import ModelFacts
+from revive.runs.block_choice import BlockChoice, BlockTrial, choose_blocks, ranges
+from revive.runs.build import CALIBRATION_BATCH, Built, load_for, load_from_spec
 from revive.runs.cache import cache_folder
 from revive.runs.calibrate_energy import calibrate_energy
-from revive.runs.fit import build_fitted
+from revive.runs.fit import build_fitted, fitted
 from revive.runs.identity import read_edits
 from revive.runs.schema import RunSpec
 from revive.runs.spec import editor_options
 from revive.runs.text_statistics import Notify, silent
 from revive.runs.trials import Calibration
+
+# Passages of text for the moments of every range, a hundred tokens each: about ten tokens for each
+# direction of a key. A choice of blocks needs no more.
+_LEAST_PASSAGES, _INNER_PER_PASSAGE = 100, 10
 
 
 def scan_strength(spec: RunSpec, notify: Notify = silent) -> Calibration:
@@ -25,7 +32,9 @@ def scan_strength(spec: RunSpec, notify: Notify = silent) -> Calibration:
     options = editor_options(spec.editor)
     if not options.grid:
         raise SpecError(f"editor: {spec.editor.name} has no setting to calibrate.")
-    left_open = spec.editor.model_copy(update={options.strength: None})
+    # A trial may change other settings of the rule, but not the one that is asked for.
+    fit = [key for key in spec.editor.fit or () if key != options.strength]
+    left_open = spec.editor.model_copy(update={options.strength: None, "fit": fit})
     built = _built(spec.model_copy(update={"editor": left_open}), _fresh_batch(spec), notify)
     assert built.calibration is not None, "the strength was left open"
     return built.calibration
@@ -48,6 +57,32 @@ def scan_energy(spec: RunSpec, notify: Notify = silent) -> Calibration:
         batch,
         progress=lambda done, total: notify("calibration", done, total),
     )
+
+
+def scan_blocks(
+    spec: RunSpec, facts: ModelFacts, cache: Path, notify: Notify = silent
+) -> BlockChoice:
+    """Try the package's edits in several ranges of blocks, with the settings that suit each.
+
+    Args:
+        spec: A resolved spec whose settings come from the rule.
+        facts: The model's sizes.
+        cache: Folder of constant results.
+        notify: Told about progress.
+    """
+    found = ranges(facts)
+    loaded = load_from_spec(spec.model, sorted({layer for layers in found for layer in layers}))
+    passages = max(_LEAST_PASSAGES, facts.inner // _INNER_PER_PASSAGE)
+    samples = min(spec.moments.samples, passages)
+    moments = spec.moments.model_copy(update={"samples": samples})
+    trials: list[BlockTrial] = []
+    for index, layers in enumerate(found):
+        notify("trying blocks", index, len(found))
+        editor = spec.editor.model_copy(update={"layers": list(layers)})
+        one = spec.model_copy(update={"editor": editor, "moments": moments})
+        trials.append(BlockTrial(layers, fitted(one, loaded, cache, notify).chosen))
+    notify("trying blocks", len(found), len(found))
+    return BlockChoice(choose_blocks(trials), tuple(trials))
 
 
 def _fresh_batch(spec: RunSpec) -> Sequence[Edit]:
