@@ -28,12 +28,12 @@ def own_cache(tmp_path, monkeypatch):
 def config(blocks=30, kind="llama"):
     return {
         "model_type": kind,
-        "hidden_size": 576,
+        "hidden_size": 640,
         "num_hidden_layers": blocks,
         "intermediate_size": 1536,
         "vocab_size": 49_152,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
+        "num_attention_heads": 10,
+        "num_key_value_heads": 5,
     }
 
 

@@ -81,7 +81,7 @@ def calibrate(
 
     Examples:
         revive calibrate recipes/lab.yaml --of energy
-        revive calibrate smollm2
+        revive calibrate ./my-model
     """
     if not spec.lower().endswith(_SPECS):
         _blocks(spec, set_ or [], dry_run=dry_run, forget=forget, quiet=quiet, json=json)
@@ -158,6 +158,7 @@ def _blocks(
     with hushed() if silent else nullcontext(), progress_on_stderr(quiet=silent) as told:
         found = scan_blocks(spec, model_facts(config), cache_folder(), told)
     serves = found.chosen.score > 0
+    ruled = " --set editor.preset=rule" if any("editor.preset" in o for o in overrides) else ""
     if serves and not dry_run:
         keep_blocks(cache_folder(), spec.model, config, found)
     _show_blocks(model, found, json)
@@ -166,8 +167,8 @@ def _blocks(
         say(f"blocks {_span(found.layers)}: {caution}", quiet=silent)
     if serves and not dry_run:
         say(
-            f"kept: 'revive edit {model}' edits blocks {_span(found.layers)} from now on; --forget "
-            "goes back to the rule's.",
+            f"kept: 'revive edit {model}{ruled}' edits blocks {_span(found.layers)} from now on; "
+            "--forget goes back to the rule's.",
             quiet=silent,
         )
 

@@ -103,7 +103,7 @@ def setting_sources(spec: RunSpec, model_config: Mapping[str, object]) -> dict[s
     """
     given = editor_options(spec.editor)
     preset = _preset(spec, model_facts(model_config), model_config)
-    chosen = blocks_chosen(spec, model_config)
+    chosen = blocks_chosen(spec, model_config) if preset.name == RULE else None
     known = preset.settings_of(spec.editor.name, given)
     aimed = isinstance(given, TargetOptions) and preset.name == RULE
     told = {key for key in given.model_fields_set if getattr(given, key) is not None}
