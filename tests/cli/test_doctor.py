@@ -95,7 +95,7 @@ def test_a_leak_of_half_precision_is_measured():
 
 
 def test_the_command_and_its_exit_code(revive, model, tmp_path):
-    ran = revive("doctor", model, "--quiet")
+    ran = revive("doctor", model, "--no-trial", "--quiet")
     assert ran.code == 0
     assert "orientation" in ran.out
     spoilt = shutil.copytree(model, tmp_path / "spoilt")

@@ -42,7 +42,6 @@ NO_STRENGTH = "No strength that was tried made it work: expect that no edit take
     ("editor", "words"),
     [
         ("memit", (FADES,)),
-        ("memit-seq", (FADES,)),
         ("alphaedit", (FADES, NO_STRENGTH)),
         ("rome", (FADES,)),
         ("ft", (NO_STRENGTH,)),
