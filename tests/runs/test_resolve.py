@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from revive import registry
 from revive.errors import PrerequisiteError, SpecError
 from revive.presets.facts import model_facts
 from revive.presets.rule import layers_by_rule
 from revive.presets.table import presets
+from revive.runs.apply import SOLVED_UNDER_GUARDS, default_guard
 from revive.runs.resolve import text_note
 from revive.runs.spec import (
     dump_spec,
@@ -213,3 +215,11 @@ def test_estimates_are_of_the_right_order_and_grow():
     assert estimate(resolved, LLAMA3) == few
     small = estimate(resolve(spec(), SMALL), SMALL)
     assert small.memory_bytes < 2e9
+
+
+def test_which_editors_solve_under_guards_is_known_without_torch():
+    names = registry.names("editors")
+    told = {n for n in names if registry.load("editors", n).solves_under_guards}
+    assert told == SOLVED_UNDER_GUARDS
+    assert default_guard("memit-seq")["solve"] == "constrained"
+    assert "solve" not in default_guard("ft")

@@ -29,7 +29,13 @@ def edit(
     edits: Annotated[Path, typer.Argument(help="Edit file: JSON lines, CSV, CounterFact, zsRE.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the edited model.")],
     editor: Annotated[str, typer.Option(help="See 'revive list editors'.")] = "memit-seq",
-    guard: Annotated[str, typer.Option(help="See 'revive list guards'.")] = "revive",
+    guard: Annotated[
+        str,
+        typer.Option(
+            help="See 'revive list guards'; auto is REVIVE, solved under its constraint where the "
+            "editor can (filtered afterwards, as published, it takes a part of every edit)."
+        ),
+    ] = "auto",
     text: Annotated[
         list[Path] | None,
         typer.Option(
@@ -82,6 +88,7 @@ def edit(
         revive edit gpt2 facts.jsonl --out gpt2-edited --text corpus.txt
         revive edit Qwen/Qwen3-0.6B facts.jsonl --out edited --text corpus.txt --chat --sentence
     """
+    from revive.presets.facts import model_facts
     from revive.runs.apply import edit_spec
     from revive.runs.spec import named_sinks, read_model_config, resolve, with_sinks
     from revive.runs.store import RunFolder
@@ -96,11 +103,14 @@ def edit(
         RunFolder.check_free(folder)
     settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
     overrides = [*form_overrides(chat, sentence, joiner), *(set_ or ())]
-    spec = edit_spec(
-        settings, edits, editor, guard, text or (), on_conflict, overrides, skip_bad=skip_bad
-    )
+    asked = (settings, edits, editor)
+    rest = (text or (), on_conflict, overrides)
+    spec = edit_spec(*asked, guard, *rest, skip_bad=skip_bad)
+    config = read_model_config(spec.model.name, spec.model.revision)
+    if guard == "auto" and model_facts(config).sparse:
+        spec = edit_spec(*asked, "revive", *rest, skip_bad=skip_bad)
     spec = with_sinks(spec, named_sinks(sink or ()))
-    resolved = resolve(spec, read_model_config(spec.model.name, spec.model.revision))
+    resolved = resolve(spec, config)
     say_text(spec, resolved, quiet=quiet)
     from revive.cli.watch import watch
     from revive.export.card import Rounding, told
