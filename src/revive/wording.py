@@ -1,7 +1,34 @@
-"""Numbers in sentences."""
+"""Numbers in sentences, and foreign text among ours."""
+
+import unicodedata
+
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def counted(number: int, thing: str) -> str:
     """`1 edit`, `2,000 edits`, `3 batches`."""
     several = thing + ("es" if thing.endswith("ch") else "s")
     return f"{number:,} {thing if number == 1 else several}"
+
+
+def plain(text: str) -> str:
+    """Text in which nothing but its letters reaches the terminal; lines stay lines.
+
+    Control characters, escape sequences among them, and marks that turn the direction of writing
+    are spelt out, in the way of Python.
+    """
+    return "".join(c if c in "\n\t" or not commands(c) else _spelt(c) for c in text)
+
+
+def literal(text: str) -> str:
+    """The same on one line: breaks and tabs are spelt out too."""
+    return "".join(_spelt(c) if commands(c) else c for c in text)
+
+
+def commands(character: str) -> bool:
+    """Whether a terminal would obey a character rather than show it."""
+    return unicodedata.category(character) in ("Cc", "Cs") or character in _TURNING
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

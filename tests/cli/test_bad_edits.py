@@ -101,7 +101,7 @@ def test_an_edit_longer_than_the_model_takes_fails_alone_and_is_named(
     ran = revive("run", spec(model=str(short_models[family])), "--out", "out", "--quiet", "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["failed"] == 1
-    assert "1 of 4 edits could not be made" in ran.line
+    assert "1 of 4 edits could not be made" in ran.err
     journal = (tmp_path / "out" / "journal.jsonl").read_text("utf-8").splitlines()
     failed = [f for e in map(json.loads, journal) if e["event"] == "batch" for f in e["failed"]]
     assert [f["id"] for f in failed] == ["home-1"]

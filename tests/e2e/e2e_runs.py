@@ -133,6 +133,7 @@ def same_end(folder, calm):
     assert batches(folder) == batches(calm)
     assert metrics(folder) == metrics(calm)
     assert update_files(folder) == update_files(calm)
+    assert (folder / "edits.json").read_bytes() == (calm / "edits.json").read_bytes()
     saved, wanted = (sorted((f / "checkpoints").glob("*.safetensors")) for f in (folder, calm))
     assert [p.name for p in saved] == [p.name for p in wanted]
     assert equal_tensors(load_file(saved[-1]), load_file(wanted[-1]))
@@ -150,7 +151,8 @@ def cut_after(folder, kind, step):
     for file in (*(folder / "updates").iterdir(), *(folder / "checkpoints").iterdir()):
         if int(file.stem) > done:
             file.unlink()
-    (folder / "summary.json").unlink()
+    for name in ("summary.json", "edits.json", "edits.csv"):
+        (folder / name).unlink()
 
 
 def equal_tensors(a, b):

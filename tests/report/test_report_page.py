@@ -103,6 +103,7 @@ def test_every_section_is_there(arms, tmp_path):
     assert heads == [
         "What happened",
         "Final metrics",
+        "Edit by edit",
         "Beyond noise?",
         "The frontier",
         "Over the stream of edits",
@@ -110,7 +111,7 @@ def test_every_section_is_there(arms, tmp_path):
         "Retention",
         "Guard accounting",
         "Seconds",
-        "Failed edits",
+        "Edits that could not be made",
         "Every metric",
         "What the numbers mean",
     ]
@@ -129,7 +130,9 @@ def test_tables_lie_beside_the_page(arms, tmp_path):
     page = write_report(arms, tmp_path / "deep" / "out", title="t")
     assert page == tmp_path / "deep" / "out" / "index.html"
     names = {p.name for p in page.parent.iterdir()}
-    assert names == {"index.html", "table.md", "table.csv", "table.tex", "curves.csv"}
+    tables = {f"table.{ending}" for ending in ("md", "csv", "tex")}
+    edits = {f"edits.{ending}" for ending in ("md", "csv", "json")}
+    assert names == {"index.html", "curves.csv", *tables, *edits}
 
 
 def test_twelve_arms(make_run, tmp_path):

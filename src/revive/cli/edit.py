@@ -16,9 +16,9 @@ from revive.cli.model_options import (
     TrustRemoteCode,
     model_settings,
 )
-from revive.cli.output import print_json, print_metrics, say, say_text
+from revive.cli.output import say, say_text
+from revive.cli.run import tell_run
 from revive.errors import SpecError
-from revive.wording import counted
 
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -79,7 +79,9 @@ def edit(
     """Apply a file of edits to a model and save one that 'from_pretrained' loads.
 
     The run is journalled beside the output, so that it survives an interruption (call the same
-    command again) and can be rolled back.
+    command again) and can be rolled back. At its end a table says of every edit what the model
+    said before, what it says now, and why an edit that did not take did not, where that is known;
+    edits.csv and edits.json in the run folder have it whole.
 
     Prompts are continued as they stand, or, for a model that people chat with, asked for as a
     user's message (--chat). Both forms of a fact are two edits, the second one called ID.chat.
@@ -123,13 +125,7 @@ def edit(
     failed = check_made(folder)
     if failed is not None:
         say(failed)
-    if json:
-        print_json(summary)
-    else:
-        print_metrics(
-            f"{out}: {counted(summary['edits'], 'edit')}, {summary['failed']} failed",
-            summary["final"],
-        )
+    tell_run(str(out), folder, summary, json=json)
     rounded = told(Rounding(**summary["saved"]))
     if rounded:
         say(rounded)

@@ -4,11 +4,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from revive import registry
+from revive.cli.edit_table import SHOWN, print_edits, write_edits
 from revive.cli.forms import Chat, Joiner, Sentence, form_of
 from revive.cli.model_options import (
     Device,
@@ -81,6 +82,14 @@ def evaluate(
     chat: Chat = False,
     sentence: Sentence = False,
     joiner: Joiner = None,
+    per_edit: Annotated[
+        Path | None,
+        typer.Option(
+            "--per-edit",
+            help="Save a table of the edits, what the model says to each and whether that is the "
+            "new target: a .csv or .json file.",
+        ),
+    ] = None,
     text: Annotated[
         list[Path] | None, typer.Option("--text", help="Text file: report its perplexity.")
     ] = None,
@@ -103,7 +112,8 @@ def evaluate(
     """Measure a model: edit success, the lab's facts, general ability, perplexity of texts.
 
     `generation` lets the model write about every edit, which takes a while. Metrics of edits come
-    with a 95 % interval (bootstrap over edits); `revive list metrics` says what each means.
+    with a 95 % interval (bootstrap over edits); `revive list metrics` says what each means. A table
+    says of single edits what the model answers, those that did not take first.
 
     Tasks are read from files in the form in which the sets are published; without data a task
     says which file it expects. Named tasks are scored in full unless there is a limit.
@@ -112,11 +122,14 @@ def evaluate(
         revive evaluate lab
         revive evaluate edited/ --edits edits.jsonl --text corpus.txt
         revive evaluate edited/ --edits edits.jsonl --tasks edits,generation --chat
+        revive evaluate edited/ --edits edits.jsonl --per-edit answers.csv
         revive evaluate edited/ --tasks sst2,mmlu,lambada --data DIR --limit 500
         revive evaluate edited/ --tasks six --rule both --data DIR
         revive evaluate edited/ --tasks lm-eval:hellaswag,lm-eval:arc_easy
     """
     plan = _plan(tasks, model, edits, data)
+    if per_edit is not None:
+        _check_per_edit(per_edit, plan)
     prepared = _prepared(plan, data, limit, seed, rule)
     settings = model_settings(model, dtype, device, device_map, quantize, trust_remote_code)
     edit_list = ()
@@ -129,7 +142,7 @@ def evaluate(
 
     from revive.cli.watch import hushed
     from revive.models.loading import load_model
-    from revive.probes.evaluate import evaluate_model
+    from revive.probes.evaluate import edit_table, evaluate_model
     from revive.tasks.harness import Harness
     from revive.tasks.result import flat_metrics
     from revive.tasks.score import score_tasks
@@ -141,25 +154,36 @@ def evaluate(
         if plan.measures:
             say(f"measuring {', '.join(plan.measures)} ...", quiet=silent)
         measured = evaluate_model(loaded, plan.measures, edit_list, text or ())
+        table = None
+        if measured.edits is not None:
+            most = None if per_edit is not None else 0 if json else SHOWN
+            table = edit_table(loaded, edit_list, measured.edits, most)
         with progress_on_stderr(quiet=silent or not prepared) as report:
             scored = score_tasks(loaded.model, loaded.tokenizer, prepared, report=report)
         foreign = [] if harness is None else harness.run(loaded.model, loaded.tokenizer)
     metrics = {**measured.metrics, **flat_metrics(scored)}
     for result in foreign:
         metrics.update(result.flat())
+    if per_edit is not None and table is not None:
+        write_edits(per_edit, table)
     if json:
         tables = {
             "tasks": [result.plain() for result in scored],
             "lm_eval": [result.plain() for result in foreign],
         }
-        head = {
+        head: dict[str, Any] = {
             "model": model,
             "fingerprint": loaded.fingerprint,
             "metrics": metrics,
             "intervals": measured.intervals,
         }
+        if table is not None:
+            head["answers"] = table.counts()
         print_json({**head, **{key: rows for key, rows in tables.items() if rows}})
         return
+    if table is not None:
+        saved = f"{per_edit} has all of them" if per_edit else "--per-edit FILE saves all of them"
+        print_edits(model, table, saved)
     in_table = {key for result in scored for key in result.flat()}
     rest = {key: value for key, value in metrics.items() if key not in in_table}
     if scored:
@@ -181,6 +205,20 @@ def _prepared(
             say(line)
         return found
     return collect(plan.tasks, data, limit=limit, seed=seed, rule=taken, both=both)
+
+
+def _check_per_edit(file: Path, plan: _Plan) -> None:
+    """Refuse a file that could not be written, before a model is loaded.
+
+    Raises:
+        SpecError: No edits are measured, or the file's ending or folder is none.
+    """
+    if "edits" not in plan.measures:
+        raise SpecError("--per-edit: no edits are measured; name their file with --edits.")
+    if file.suffix.lower() not in (".csv", ".json"):
+        raise SpecError(f"--per-edit: {file} ends in neither .csv nor .json; its ending decides.")
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise SpecError(f"--per-edit: {file} cannot be written; name a file in a folder there is.")
 
 
 def _plan(tasks: str | None, model: str, edits: Path | None, data: Path | None) -> _Plan:

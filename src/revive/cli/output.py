@@ -7,7 +7,6 @@ as it is, whatever it holds, and commands neither the terminal nor the library t
 import json
 import math
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,35 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from revive.wording import commands, plain
+
 if TYPE_CHECKING:
     from revive.runs.schema import RunSpec
-
-
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def plain(text: str) -> str:
-    """Text in which nothing but its letters reaches the terminal; lines stay lines.
-
-    Control characters, escape sequences among them, and marks that turn the direction of writing
-    are spelt out, in the way of Python.
-    """
-    return "".join(c if c in "\n\t" or not _commands(c) else _spelt(c) for c in text)
-
-
-def _commands(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs") or character in _TURNING
-
-
-def _spelt(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; non-finite numbers as strings."""
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False)
     # JSON's own spelling of what it leaves as it is.
-    safe = (f"\\u{ord(c):04x}" if c != "\n" and _commands(c) else c for c in text)
+    safe = (f"\\u{ord(c):04x}" if c != "\n" and commands(c) else c for c in text)
     sys.stdout.write("".join(safe) + "\n")
 
 

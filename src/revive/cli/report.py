@@ -33,6 +33,9 @@ def report(
 ) -> None:
     """Write one self-contained HTML page; no model is loaded.
 
+    Of single edits it shows what the model said before and says now, and why an edit did not take
+    where that is known; edits.csv, edits.json and edits.md beside it have all of them.
+
     Several runs over one stream are compared with the first of them edit by edit: the difference
     in every metric with its 95 % interval, and whether it is within noise. The tables stand beside
     the page too, as Markdown, CSV and LaTeX.
@@ -53,8 +56,13 @@ def report(
             ) from error
         raise
     if json:
-        print_json({"page": str(page), "versus": [asdict(one) for one in found.versus]})
+        answers = [{"arm": r.label, **r.table.counts()} for r in found.records]
+        versus = [asdict(one) for one in found.versus]
+        print_json({"page": str(page), "answers": answers, "versus": versus})
         return
+    for record in found.records:
+        if record.table.asked:
+            say(f"{record.label}: {record.table.headline()}.")
     say(f"report: {page}")
     for name in found.tables() if table is not None else ():
         show(found.text(name, str(table)))

@@ -87,13 +87,36 @@ def _finish(folder: Path, summary: dict[str, Any], json: bool) -> None:
     failed = check_made(folder)
     if failed is not None:
         say(failed)
+    tell_run(str(folder), folder, summary, json=json)
+    if json:
+        return
+    say(f"run folder: {folder}; 'revive report {folder} --out report' makes a page.")
+
+
+def tell_run(title: str, folder: Path, summary: dict[str, Any], *, json: bool) -> None:
+    """What a run's end is told by: which edits took, and the metrics.
+
+    Args:
+        title: Name of what was made.
+        folder: The run folder.
+        summary: Of the run.
+        json: One JSON document on stdout instead of tables.
+    """
+    from revive.cli.edit_table import print_edits, tell_missed
+    from revive.runs.edit_table import read_table
+    from revive.runs.store import RunFolder
+
+    table = read_table(folder)
+    whole = RunFolder(folder).edits_csv
+    where = f"{whole} has all of them" if whole.is_file() else "'revive report' writes all of them"
     if json:
         print_json(summary)
-        return
-    final = summary.get("final")
-    if isinstance(final, dict):
+    else:
+        print_edits(title, table, where)
         unsure: Any = summary.get("intervals") or {}
         print_metrics(
-            f"{folder}: after {counted(summary['edits'], 'edit')}", final, unsure.get("final")
+            f"{title}: after {counted(summary['edits'], 'edit')}",
+            summary.get("final") or {},
+            unsure.get("final"),
         )
-    say(f"run folder: {folder}; 'revive report {folder} --out report' makes a page.")
+    tell_missed(table, folder)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from revive.cli.output import print_json, print_metrics, say
+from revive.metrics.per_edit import took
 from revive.wording import counted
 
 
@@ -21,12 +22,15 @@ def status(
     if json:
         print_json(found.as_dict())
         return
-    removed = f", {found.removed} taken out again" if found.removed else ""
+    parts = {"could not be made": found.failed, "taken out again": found.removed}
+    apart = "".join(f", {count:,} {what}" for what, count in parts.items() if count)
     say(
         f"{folder}: {found.state}; {found.edits_made:,} of {counted(found.edits_total, 'edit')} in "
-        f"{counted(found.step, 'batch')}, {found.failed} failed{removed}, "
+        f"{counted(found.step, 'batch')}{apart}, "
         f"{found.seconds:.0f} s of work."
     )
+    if found.answers is not None:
+        say(f"{took(**found.answers)}.")
     if found.metrics:
         print_metrics(f"measured after {counted(found.measured_at, 'edit')}", found.metrics)
     if found.edits_left is not None and isfinite(found.edits_left):

@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from revive.metrics.per_edit import took
 from revive.runs.schema import RunSpec
 from revive.runs.summary import standing
 from revive.runs.yaml_text import format_yaml
@@ -62,6 +63,7 @@ class Made:
         removed: Edits of these batches that were taken out again.
         unedited: Metrics before the first edit.
         measured: Metrics of the model as it is; empty if it was not measured at this batch.
+        answers: Edits that stand, were asked, and took; None if that was not asked of it.
         sample: Edits that were measured, where that is a sample.
         base: Fingerprint of the base.
         edited: Fingerprint of the model.
@@ -76,6 +78,7 @@ class Made:
     removed: int
     unedited: Mapping[str, float]
     measured: Mapping[str, float]
+    answers: Mapping[str, int] | None
     sample: int | None
     base: str
     edited: str
@@ -110,6 +113,7 @@ def made(
     sample: int | None = None
     present: set[str] = set()
     gone: set[str] = set()
+    answers: Mapping[str, int] | None = None
     failed = 0
     for event in standing(events):
         kind = event["event"]
@@ -119,11 +123,14 @@ def made(
         elif kind == "rollback" and event.get("edit") in present:
             gone.add(event["edit"])
             measured.clear()
+            answers = None
         elif kind == "measure" and event["step"] == 0:
             unedited.update(event["metrics"])
         if kind == "measure" and event["step"] == step and step > 0:
             measured.update(event["metrics"])
             sample = event.get("sample") or sample
+        if event["step"] == step:
+            answers = event.get("answers") or answers
     return Made(
         spec,
         step,
@@ -132,6 +139,7 @@ def made(
         removed=len(gone),
         unedited=unedited,
         measured=measured,
+        answers=answers,
         sample=sample,
         base=base,
         edited=edited,
@@ -155,6 +163,8 @@ def model_card(about: Made, base: Path | None) -> str:
         )
         if count
     )
+    if about.answers is not None:
+        left_out += f" {took(**about.answers)}."
     sections = [
         f"# {name}, edited",
         f"{about.edits:,} {'fact was' if about.edits == 1 else 'facts were'} changed in "

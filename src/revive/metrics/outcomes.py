@@ -32,6 +32,18 @@ class Outcomes:
         """From plain lists."""
         return cls(tuple(ids), {k: np.asarray(v, dtype=np.float64) for k, v in columns.items()})
 
+    def joined(self, other: "Outcomes") -> "Outcomes":
+        """These edits and others; a metric that one of the two lacks is NaN there."""
+        names = dict.fromkeys([*self.columns, *other.columns])
+
+        def part(of: Outcomes, name: str) -> Column:
+            return of.columns.get(name, np.full(len(of.ids), np.nan))
+
+        return Outcomes(
+            self.ids + other.ids,
+            {name: np.concatenate([part(self, name), part(other, name)]) for name in names},
+        )
+
     def to_bytes(self) -> bytes:
         """The content of a safetensors file; the ids are its metadata."""
         return save(dict(self.columns), metadata={"ids": json.dumps(self.ids)})

@@ -1,14 +1,17 @@
 """Measure a model outside a run: what `revive evaluate` prints."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from revive.data.edits import Edit
 from revive.errors import SpecError
 from revive.lab import battery, facts
 from revive.lab.facts import state
+from revive.metrics.outcomes import Outcomes
+from revive.metrics.per_edit import EditTable
 from revive.models.loading import LoadedModel
+from revive.probes.answers import answers, edit_row
 from revive.probes.edit_scores import EditScores
 from revive.probes.edits import score_edits
 from revive.probes.generation import GenerationSettings, score_generation
@@ -22,10 +25,12 @@ class Evaluation:
     Attributes:
         metrics: By name.
         intervals: 95 % interval by name, of metrics of edits.
+        edits: What the metrics of edits are means of, edit by edit; None where not measured.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    edits: Outcomes | None = None
 
 
 def evaluate_model(
@@ -50,8 +55,10 @@ def evaluate_model(
         metrics.update(fact_metrics(loaded))
     if "general" in tasks:
         metrics.update(battery.measure(loaded.model, loaded.tokenizer))
+    outcomes = None
     if "edits" in tasks:
         scored.append(score_edits(loaded.model, loaded.tokenizer, edits))
+        outcomes = scored[-1].outcomes([edit.id for edit in edits])
     if "generation" in tasks:
         scored.append(score_generation(loaded.model, loaded.tokenizer, edits, GenerationSettings()))
     intervals: dict[str, tuple[float, float]] = {}
@@ -64,7 +71,26 @@ def evaluate_model(
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"--text: cannot read {path}: {error}") from error
         metrics[f"perplexity_{path.stem}"] = perplexity(loaded.model, loaded.tokenizer, text)
-    return Evaluation(metrics, intervals)
+    return Evaluation(metrics, intervals, outcomes)
+
+
+def edit_table(
+    loaded: LoadedModel, edits: Sequence[Edit], outcomes: Outcomes, most: int | None = None
+) -> EditTable:
+    """Every edit with what the model says where it is asked for.
+
+    Args:
+        loaded: The model.
+        edits: Those that were measured.
+        outcomes: What was measured of them, in their order.
+        most: Write out so many answers only, those that did not take first; None writes all.
+    """
+    rows = [edit_row(edit, outcomes, place) for place, edit in enumerate(edits)]
+    chosen = sorted(range(len(rows)), key=lambda i: rows[i].reached is True)[:most]
+    said = answers(loaded.model, loaded.tokenizer, [edits[i] for i in chosen])
+    for i, text in zip(chosen, said, strict=True):
+        rows[i] = replace(rows[i], now=text)
+    return EditTable(tuple(rows), len(rows))
 
 
 def fact_metrics(loaded: LoadedModel) -> dict[str, float]:

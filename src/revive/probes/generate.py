@@ -47,7 +47,7 @@ def generate(
     prompts: Sequence[str | Prompt],
     *,
     length: int | None = None,
-    new_tokens: int | None = None,
+    new_tokens: int | Sequence[int] | None = None,
     top_k: int = 1,
     seed: int = 0,
     rows: int = 32,
@@ -59,7 +59,7 @@ def generate(
         tokenizer: Its tokenizer.
         prompts: Texts, or prompts in an edit's form.
         length: Tokens of prompt and continuation together, as published evaluations count.
-        new_tokens: Or tokens of the continuation alone.
+        new_tokens: Or tokens of the continuation alone; one number, or one for each prompt.
         top_k: Sample among this many most likely tokens; 1 is greedy.
         seed: Of the sampling.
         rows: Prompts in a batch.
@@ -69,14 +69,15 @@ def generate(
     room = context_length(model)
     asked: Counter[str] = Counter()
     requests: list[_Request] = []
-    for given in prompts:
+    each = new_tokens if isinstance(new_tokens, Sequence) else [new_tokens] * len(prompts)
+    for given, new in zip(prompts, each, strict=True):
         prompt = given if isinstance(given, str) else given.text
         read = given if isinstance(given, Prompt) else Prompt(given)
         # A closed text is not continued: an end token that the tokenizer appends is left out.
         ids = tuple(encode_prompt(tokenizer, read))
         if room is not None:
-            ids = ids[-(room - (new_tokens or 1)) :]
-        wanted = new_tokens if new_tokens is not None else max(0, (length or 0) - len(ids))
+            ids = ids[-(room - (new or 1)) :]
+        wanted = new if new is not None else max(0, (length or 0) - len(ids))
         wanted = wanted if room is None else min(wanted, room - len(ids))
         draws = _draws(seed, prompt, asked[prompt], wanted)
         asked[prompt] += 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from revive.errors import SpecError
 from revive.metrics.outcomes import Outcomes
+from revive.metrics.per_edit import EditTable
 from revive.report.accounts import Failure, SiteAccount, failures, phase_seconds, site_accounts
 from revive.report.events import Event, read_events, rolled_back
 from revive.report.files import (
@@ -18,6 +19,7 @@ from revive.report.files import (
     section_of,
 )
 from revive.report.summary import Age, Point, Role
+from revive.runs.edit_table import read_table
 from revive.runs.store import RunFolder
 
 UNGUARDED = ("", "none")
@@ -51,6 +53,7 @@ class RunRecord:
         intervals: 95 % interval of final metrics, where the run computed one.
         stream: Fingerprint of the edits, where recorded.
         outcomes: By probe, what its last measurement found edit by edit, where that was kept.
+        table: What became of single edits.
     """
 
     run: str
@@ -78,6 +81,7 @@ class RunRecord:
     )
     stream: str | None = None
     outcomes: Mapping[str, Outcomes] = field(default_factory=dict[str, Outcomes])
+    table: EditTable = field(default_factory=EditTable)
 
     def value(self, name: str) -> float | None:
         """Last value of a metric, or None if it was not measured; may be NaN or infinite."""
@@ -145,6 +149,7 @@ def load_run(path: Path) -> RunRecord:
         intervals=summary.intervals,
         stream=next((e.get("edits_fingerprint") for e in events if e["event"] == "start"), None),
         outcomes=_outcomes(path, events),
+        table=read_table(path),
     )
 
 

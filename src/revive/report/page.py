@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from revive.report import sections
+from revive.report.edits import edits, edits_files
 from revive.report.load import RunRecord, load_runs
 from revive.report.markup import html_table, section
 from revive.report.narrative import narrative, thresholds
@@ -26,8 +27,9 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:
     """Write `index.html`, the headline table and the curves for some runs.
 
     Beside the page: `table.md`, `table.csv` and `table.tex` with the headline table, `curves.csv`
-    with every measurement, and, where runs share their edits, `versus.md` and `versus.tex` with
-    what sets each apart from the first, `versus.csv` with all of those comparisons.
+    with every measurement, `edits.md`, `edits.csv` and `edits.json` with every edit, and, where
+    runs share their edits, `versus.md` and `versus.tex` with what sets each apart from the first,
+    `versus.csv` with all of those comparisons.
 
     Args:
         runs: Run folders, one an arm, in the order in which they shall appear.
@@ -84,6 +86,8 @@ class Report:
             for ending in FORMATS:
                 write_text(out / f"{name}.{ending}", self.text(name, ending))
         write_text(out / "curves.csv", curves_csv(self.records))
+        for name, text in edits_files(self.records).items():
+            write_text(out / name, text)
         page = out / "index.html"
         write_text(page, render(self.records, title, self.versus, lead))
         return page
@@ -100,6 +104,7 @@ def render(
             lead,
             _story(records),
             section("Final metrics", _marking(records), _headline(records)),
+            edits(records),
             _versus(found),
             sections.frontier(records),
             sections.curves(records),
@@ -141,8 +146,13 @@ def _facts(records: Sequence[RunRecord]) -> str:
 
 
 def _story(records: Sequence[RunRecord]) -> str:
+    took = "".join(
+        f'<p class="story">{escape(r.label)}: {escape(r.table.headline())}.</p>'
+        for r in records
+        if r.table.asked
+    )
     return (
-        f'<section><h2>What happened</h2><p class="story">{escape(narrative(records))}</p>'
+        f'<section><h2>What happened</h2>{took}<p class="story">{escape(narrative(records))}</p>'
         f'<details class="small"><summary>How this paragraph was derived</summary>'
         f"<p>{escape(thresholds())}</p></details></section>"
     )

@@ -114,7 +114,8 @@ def seconds(records: Sequence[RunRecord]) -> str:
 def failed(records: Sequence[RunRecord]) -> str:
     """Edits that could not be made, with reasons."""
     if not any(r.failed for r in records):
-        return section("Failed edits", "Every edit was written.")
+        note = "Every edit was written; whether it took is told edit by edit."
+        return section("Edits that could not be made", note)
     parts: list[str] = []
     for record in records:
         if not record.failed:
@@ -127,7 +128,7 @@ def failed(records: Sequence[RunRecord]) -> str:
         more = f'<p class="small">and {left:,} more in the journal.</p>' if left else ""
         title = f"<h3>{escape(record.label)}: {len(record.failed):,}</h3>"
         parts.append(title + html_table(["Edit", "Reason"], rows, "reasons") + more)
-    return section("Failed edits", "", *parts)
+    return section("Edits that could not be made", "", *parts)
 
 
 def definitions(records: Sequence[RunRecord]) -> str:

@@ -16,8 +16,10 @@ from revive.models.placement import entry_device
 from revive.models.precision import products
 from revive.probes.base import Measurement, ProbeContext
 from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
+from revive.runs.answers import ask
 from revive.runs.build import load_for
 from revive.runs.cache import cache_folder
+from revive.runs.edit_table import write_table
 from revive.runs.engine import BatchResult
 from revive.runs.environment import environment, memory_peaks
 from revive.runs.feed import feeding, make_sinks
@@ -204,7 +206,9 @@ class _Run:
             self._checkpoint_if_due(step)
             if self._alarm_stops(step):
                 return _summarise(self.spec, self.folder, self.journal.events())
-        self.journal.append("finish", last, **memory_peaks())
+        # Before the line that says that nothing is left to do.
+        answers = self._ask(last)
+        self.journal.append("finish", last, answers=answers, **memory_peaks())
         return _summarise(self.spec, self.folder, self.journal.events())
 
     def _batch(self, step: int) -> None:
@@ -265,6 +269,22 @@ class _Run:
             self.watch.take(event)
         self.observer.measured(made, event["metrics"])
 
+    def _ask(self, step: int) -> dict[str, int]:
+        """Keep what became of every edit, in words; how many were asked, and took."""
+        self.observer.phase("asking for answers", 0, 0)
+        events = self.journal.events()
+        gone = removed(events)
+        table = ask(
+            self.folder,
+            self.spec,
+            self.loaded,
+            self.built.engine.ledger,
+            self.stream.standing(self.stream.count(step), gone),
+            events,
+        )
+        write_table(self.folder, table, step, sorted(gone))
+        return table.counts()
+
     def _checkpoint_if_due(self, step: int) -> None:
         last = step == len(self.stream.batches)
         if step == 0 or (step % self.spec.checkpoint.every and not last):
@@ -283,6 +303,7 @@ class _Run:
         if alarm is None or self.watch is None or raised is None:
             return False
         stops = alarm.stop and step < len(self.stream.batches)
+        answers = {"answers": self._ask(step)} if stops else {}
         event = self.journal.append(
             "alarm",
             step,
@@ -291,6 +312,7 @@ class _Run:
             values={"value": raised.value, "level": alarm.level},
             relative=alarm.relative,
             stop=stops,
+            **answers,
         )
         self.watch.take(event)
         self.observer.alarm(told(event))

@@ -28,6 +28,7 @@ class Status:
         failed: Edits that could not be made.
         removed: Edits that were taken out again, one by one.
         seconds: Work so far.
+        answers: How many edits stand, were asked at the run's end, and took; None before it.
         measured_at: Edits at the latest measurement.
         metrics: The latest measurement.
         edits_left: Forecast of the edits until the alarm's level is reached, where there is one;
@@ -42,6 +43,7 @@ class Status:
     failed: int
     removed: int
     seconds: float
+    answers: Mapping[str, int] | None
     measured_at: int
     metrics: Mapping[str, float]
     edits_left: float | None
@@ -89,6 +91,7 @@ def run_status(folder: Path) -> Status:
         failed=summary["failed"],
         removed=summary["removed"],
         seconds=summary["seconds"]["total"],
+        answers=summary.get("answers"),
         measured_at=rows[-1]["edits"] if rows else 0,
         metrics=metrics,
         edits_left=None if spec.alarm is None else edits_left(spec.alarm, events),

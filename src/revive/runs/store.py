@@ -43,6 +43,8 @@ class RunFolder:
         env: Versions, hardware, model fingerprint.
         journal: What happened.
         summary: Results, once the run is over.
+        edits: What became of every edit, once the run is over.
+        edits_csv: The same as a table.
         report: The page.
     """
 
@@ -53,6 +55,8 @@ class RunFolder:
         self.env = path / "env.json"
         self.journal = path / "journal.jsonl"
         self.summary = path / "summary.json"
+        self.edits = path / "edits.json"
+        self.edits_csv = path / "edits.csv"
         self.report = path / "report"
         self._updates = path / "updates"
         self._checkpoints = path / "checkpoints"
@@ -232,7 +236,8 @@ class RunFolder:
             number = kept.name.partition(".")[0]
             if number.isascii() and number.isdigit() and int(number) > step:
                 kept.unlink(missing_ok=True)
-        self.summary.unlink(missing_ok=True)
+        for result in (self.summary, self.edits, self.edits_csv):
+            result.unlink(missing_ok=True)
 
 
 def _outcomes_path(folder: Path, step: int, probe: str) -> Path:

@@ -73,6 +73,9 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     }
     if peaks["peak_gpu_memory_bytes"]:
         summary["peak_gpu_memory_bytes"] = peaks["peak_gpu_memory_bytes"]
+    answers = [e for e in counted if e.get("answers") or e["event"] == "rollback"]
+    if answers and answers[-1]["event"] != "rollback":
+        summary["answers"] = answers[-1]["answers"]
     alarms = [e for e in counted if e["event"] == "alarm"]
     if alarms:
         kept = ("edits", "metric", "values", "relative", "stop")
