@@ -57,16 +57,16 @@ def taken(facts, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def missed(facts, tmp_path_factory):
-    """The same with a step so small that no target can be solved."""
+    """The same with a single look at the loss, so that no target moves."""
     out = tmp_path_factory.mktemp("missed") / "edited"
-    small = ("--set", "editor.lr=0.001")
-    return out, revive("edit", "lab", facts, "--out", out, "--quiet", *small)
+    one = ("--set", "editor.steps=1")
+    return out, revive("edit", "lab", facts, "--out", out, "--quiet", *one)
 
 
 def test_edits_that_cannot_take_are_told(missed):
     out, done = missed
     assert "0 of 3 edits answer with the new target" in done.stdout
-    assert "3 of 3 edits do not answer with the new target; a larger editor.lr" in done.stderr
+    assert "3 of 3 edits do not answer with the new target; a larger editor." in done.stderr
     assert "failed" not in done.stdout + done.stderr
     for _, _, subject, target, _ in FACTS:
         assert subject.split()[0] in done.stdout

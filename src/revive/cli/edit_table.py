@@ -66,8 +66,9 @@ def tell_missed(table: EditTable, folder: Path) -> None:
     missed = table.asked - table.reached
     if not missed:
         return
-    strength = editor_options(load_spec(folder / "spec.yaml").editor).strength
-    helps = advice(table.causes(), strength)
+    editor = load_spec(folder / "spec.yaml").editor
+    step = "max_step" if (editor.model_extra or {}).get("optimizer") == "polyak" else "lr"
+    helps = advice(table.causes(), editor_options(editor).strength, step)
     verb = "does" if missed == 1 else "do"
     say(
         f"{missed:,} of {counted(table.asked, 'edit')} {verb} not answer with the new target"

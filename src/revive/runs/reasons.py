@@ -75,15 +75,16 @@ def explained(row: EditRow, reasons: Sequence[Why]) -> EditRow:
     return replace(row, cause=reasons[0].cause, reason="; ".join(why.text for why in reasons))
 
 
-def advice(causes: Mapping[Cause, int], strength: str) -> str:
+def advice(causes: Mapping[Cause, int], strength: str, step: str = "lr") -> str:
     """What may help most of the edits that did not take; empty where nothing is known to.
 
     Args:
         causes: How many did not take, by cause.
         strength: The editor's setting that trades edit success for what is kept.
+        step: Its setting of how far a target's optimisation goes in one step.
     """
     helps: dict[Cause, str] = {
-        "unsolved": "a larger editor.lr, or more editor.steps, solves more targets",
+        "unsolved": f"a larger editor.{step}, or more editor.steps, solves more targets",
         "withheld": "a smaller guard.energy, or guard.solve=constrained, lets more through",
         "weak": f"a smaller editor.{strength} writes edits stronger",
         "lost": f"fewer edits, or a larger editor.{strength}, keep the early ones better",
