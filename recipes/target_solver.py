@@ -1,6 +1,6 @@
 """Loss evaluations against success: how targets are solved, on a real model.
 
-    python recipes/target_solver.py --edits 40 --data counterfact.json --out docs/results/target-solver
+    python recipes/target_solver.py --edits 40 --data counterfact.json --out FOLDER
 
 One batch of facts is solved in several ways, each is written over the same blocks at the same
 lambda without a guard, scored and undone. Ways differ in the rule of the step (Adam, as published,

@@ -10,9 +10,10 @@ import typer
 from revive.cli.output import print_json, say, say_text, show
 from revive.data.edits import Edit
 from revive.data.joining import AUTO, PUBLISHED
-from revive.wording import counted
+from revive.wording import counted, span
 
 if TYPE_CHECKING:
+    from revive.runs.estimate import Times
     from revive.runs.fits import Fit
 
 _GIB = 2**30
@@ -29,14 +30,18 @@ def check(
 
     Says of every setting of the editor where its value comes from: the spec, a preset with its
     source, the rule for models without one, or a default. The edit file is read and checked too.
-    Takes about a second; no model is loaded.
+    No model is loaded. Time is estimated from how fast this machine multiplies matrices, which is
+    measured in about two seconds, once a day; on a GPU from an assumed rate.
     """
     from revive.architectures import require_family
     from revive.data.readers import load_edits
+    from revive.presets.facts import model_facts
     from revive.runs.cache import cache_folder
+    from revive.runs.estimate import on_gpu
     from revive.runs.fits import kept_fit_of
     from revive.runs.lengths import measure_lengths
     from revive.runs.model_config import require_chat_template, tokenizer_file
+    from revive.runs.rates import measure_rates
     from revive.runs.resolve import setting_sources
     from revive.runs.spec import dump_spec, estimate, load_spec, read_model_config, resolve
 
@@ -63,7 +68,10 @@ def check(
     lengths = measure_lengths(
         loaded.edits, tokenizer_file(resolved.model.name, resolved.model.revision)
     )
-    needs = estimate(resolved, config, len(loaded.edits), lengths)
+    measured = None
+    if not on_gpu(resolved):
+        measured = measure_rates(model_facts(config), resolved.threads, cache_folder())
+    needs = estimate(resolved, config, len(loaded.edits), lengths, measured)
     fit = kept_fit_of(cache_folder(), resolved)
     if json:
         print_json(
@@ -85,6 +93,7 @@ def check(
                 },
                 "disk_bytes": needs.disk_bytes,
                 "seconds": needs.seconds,
+                "time": asdict(needs.times),
             }
         )
         return
@@ -102,11 +111,13 @@ def check(
             f"on a GPU: {told.on_gpu / _GIB:.1f} GiB of its memory and "
             f"{told.beside_gpu / _GIB:.1f} GiB of the host's."
         )
+    for line in _time_told(needs.times):
+        say(line)
     say(
         f"ok: {counted(len(loaded.edits), 'edit')} ({loaded.format}) in "
         f"{counted(needs.batches, 'batch')}; about "
         f"{needs.memory_bytes / _GIB:.1f} GiB memory, {needs.disk_bytes / _GIB:.2f} GiB disk, "
-        f"{needs.seconds / 60:.0f} min without probes."
+        f"{span(needs.seconds)}."
     )
     say(_forms(loaded.edits, chats))
     for repeat in loaded.duplicates[:5]:
@@ -131,6 +142,19 @@ def _forms(edits: Sequence[Edit], chats: int) -> str:
     joiners = dict.fromkeys(edit.joiner for edit in edits)
     names = [j if j in (AUTO, PUBLISHED) else repr(j) for j in joiners]
     return f"{told}; prompt and target joined: {', '.join(names)}."
+
+
+def _time_told(times: "Times") -> list[str]:
+    """What takes how long, and how that is known."""
+    before = ", ".join(f"{name} {span(seconds)}" for name, seconds in times.before.items())
+    probing = f"{span(sum(times.probing.values()))} of measuring"
+    if times.unknown:
+        probing += f" and what {', '.join(times.unknown)} take, of which nothing is known"
+    return [
+        f"time: {span(sum(times.editing.values()))} of editing; {probing}.",
+        f"time, once before that (moments, bases and the trial are kept): {before}.",
+        f"time is estimated for {times.measured_on}, all to itself; within a factor of two.",
+    ]
 
 
 def _parts(sizes: Mapping[str, int]) -> str:

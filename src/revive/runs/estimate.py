@@ -1,7 +1,6 @@
-"""What a run will need: memory (see `memory`), disk and time, the latter two by rough formulas.
+"""What a run will need: memory (see `memory`), disk and time.
 
-With L edited blocks, widths d (hidden) and f (inside the MLP), batches of n edits, E edits in all,
-r rows of t tokens, b blocks above l* and P parameters:
+With L edited blocks, widths d (hidden) and f (inside the MLP), batches of n edits, E edits in all:
 
 Mixtures of experts have m matrices of d f where others have one: all E of them for checkpoints and
 moments, and for updates and keys those that a batch of n edits in r rows, each sent to c experts,
@@ -9,52 +8,89 @@ can meet.
 
     disk     per edit 4 L (d + 2 f) (update factors, and keys for memit-seq)
              + (1 + keep) checkpoints of 4 L d f + 4 L f E, + moments 8 L f^2
-    time     per edit 6 steps r t P (b / all blocks + head) flops, + 2 L (d + f) d f / n,
-             over a throughput of 20 Gflop/s per CPU thread or 50 Tflop/s on a GPU
 
-Measured runs on small models need more than the flops say, for Python's sake: 5 ms are added per
-loss evaluation of a batch.
+Time is the arithmetic of `effort` over the rate at which this machine multiplies float32 matrices
+of the model's shapes (`rates`). Runs make of that rate the shares below, which were set once, by
+runs of `recipes/estimates.py`; the table it prints, of estimates beside runs, is in
+docs/scale.md. What is no product (norms, attention, softmax) counts in the shares, and every call
+of a block takes time for Python's sake. On a GPU rates are assumed: none was at hand to measure.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from revive.editors.options import TargetOptions
-from revive.presets.facts import model_facts
+from revive.presets.facts import ModelFacts, model_facts
+from revive.runs.effort import Arithmetic, Effort
 from revive.runs.lengths import Lengths
 from revive.runs.memory import Memory, memory
+from revive.runs.rates import Rates
 from revive.runs.resolve import editor_options
 from revive.runs.schema import RunSpec
 from revive.runs.widths import Widths, edited_widths
 
-_TOKENS = 32  # of a row: context, prompt and target
-_CPU_FLOPS, _GPU_FLOPS = 2e10, 5e13
-_CALL_SECONDS = 0.005
+_GPU = Rates(5e13, 5e13, "a GPU, whose rate is assumed")
+_CPU = Rates(4e10, 4e10, "a CPU thread, whose rate is assumed")
+# Of the measured rate of float32 products, what passes through a model reach.
+_FORWARD, _GRADIENT, _HEAD, _DOUBLE = 0.5, 0.4, 0.3, 0.4
+_CALL = 4e-4  # seconds that a block takes besides
+_START = 8.0  # seconds to start the program, and
+_READ = 5e8  # bytes a second of a checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds.
+
+    Attributes:
+        before: Once, before the first batch, by part; moments, the trial of settings and bases are
+            kept in the cache.
+        editing: By phase, as in a journal.
+        probing: By probe.
+        unknown: Probes that nothing is known of: they come on top.
+        measured_on: Where the rate is from.
+    """
+
+    before: Mapping[str, float]
+    editing: Mapping[str, float]
+    probing: Mapping[str, float]
+    unknown: tuple[str, ...]
+    measured_on: str
+
+    @property
+    def total(self) -> float:
+        """Of a whole run with an empty cache."""
+        return sum(sum(part.values()) for part in (self.before, self.editing, self.probing))
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Needs of a run; of time without its probes.
+    """Needs of a run.
 
     Attributes:
         edits: Number of edits it is for.
         batches: Number of batches.
         memory: Memory by part.
         disk_bytes: Size of the run folder, and of cached moments.
-        seconds: Wall-clock time.
+        times: Wall-clock time by part.
     """
 
     edits: int
     batches: int
     memory: Memory
     disk_bytes: int
-    seconds: float
+    times: Times
 
     @property
     def memory_bytes(self) -> int:
         """Peak memory."""
         return self.memory.peak
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of everything."""
+        return self.times.total
 
 
 def estimate(
@@ -62,6 +98,7 @@ def estimate(
     model_config: Mapping[str, object],
     edits: int | None = None,
     lengths: Lengths | None = None,
+    rates: Rates | None = None,
 ) -> Estimate:
     """Estimate a resolved spec's needs.
 
@@ -70,6 +107,7 @@ def estimate(
         model_config: The model's `config.json`.
         edits: Number of edits; taken from `edits.limit` if None, else one batch is assumed.
         lengths: Of their texts; typical ones if None.
+        rates: Of this machine, for a run on its CPU; assumed if None.
     """
     facts = model_facts(model_config)
     options = editor_options(spec.editor)
@@ -78,10 +116,7 @@ def estimate(
     size = min(spec.edits.batch_size, count)
     batches = -(-count // size)
     d = facts.hidden
-    aimed = isinstance(options, TargetOptions)
-    rows = options.contexts + 2 if aimed else 1
-    above = facts.blocks - layers[-1]
-    steps = int(getattr(options, "steps", None) or 1)
+    rows = options.contexts + 2 if isinstance(options, TargetOptions) else 1
 
     plain, experts = edited_widths(facts, layers)
     met = Widths(min(experts.count, size * rows * facts.chosen * len(layers)), experts.inner)
@@ -90,16 +125,45 @@ def estimate(
     disk = 4 * sum(w.count * d + 2 * w.inputs for w in (plain, met)) * count
     disk += (1 + spec.checkpoint.keep) * checkpoint
     disk += 8 * held
-    active = facts.active * above / facts.blocks + facts.vocabulary * d
-    work = sum((d + w.inner) * d * w.inputs for w in (plain, met))
-    flops = count * 6 * steps * rows * _TOKENS * active + batches * 2 * work
-    sites = len(layers)
-    seconds = flops / _throughput(spec) + batches * (steps + sites) * _CALL_SECONDS
-    needed = memory(spec, facts, count, lengths or Lengths())
-    return Estimate(count, batches, needed, disk, seconds)
+    lengths = lengths or Lengths()
+    needed = memory(spec, facts, count, lengths)
+    times = _times(spec, facts, count, lengths, rates)
+    return Estimate(count, batches, needed, disk, times)
 
 
-def _throughput(spec: RunSpec) -> float:
-    if spec.model.device.startswith(("cuda", "mps")):
-        return _GPU_FLOPS
-    return _CPU_FLOPS * (spec.threads or os.cpu_count() or 1)
+def on_gpu(spec: RunSpec) -> bool:
+    """Whether a run takes a GPU, as far as that is known without torch."""
+    device = spec.model.device
+    if device == "auto" and spec.model.device_map is None:
+        return Path("/dev/nvidiactl").exists()
+    return device.startswith(("cuda", "mps")) or spec.model.device_map is not None
+
+
+def _times(
+    spec: RunSpec, facts: ModelFacts, edits: int, lengths: Lengths, rates: Rates | None
+) -> Times:
+    if on_gpu(spec):
+        rates = _GPU
+    elif rates is None:
+        threads = spec.threads or 1
+        rates = Rates(_CPU.products * threads, _CPU.head * threads, _CPU.measured_on)
+    work = Arithmetic(spec, facts, edits, lengths)
+    probing, unknown = work.probing()
+
+    def each(efforts: Mapping[str, Effort]) -> dict[str, float]:
+        return {name: _seconds(effort, rates) for name, effort in efforts.items()}
+
+    start = {"start": _START + 4 * facts.parameters / _READ}
+    return Times(
+        before={**start, **each(work.before())},
+        editing=each(work.editing()),
+        probing=each(probing),
+        unknown=unknown,
+        measured_on=rates.measured_on,
+    )
+
+
+def _seconds(effort: Effort, rates: Rates) -> float:
+    products = effort.forward / _FORWARD + effort.gradient / _GRADIENT + effort.double / _DOUBLE
+    head = effort.head / (_HEAD * rates.head)
+    return products / rates.products + head + effort.calls * _CALL

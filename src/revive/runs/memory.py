@@ -164,7 +164,8 @@ def _equations(spec: RunSpec, options: EditorOptions, widths: Sequence[Widths], 
     return 8 * total
 
 
-def _text(spec: RunSpec, facts: ModelFacts, sites: int, lengths: Lengths) -> float:
+def text_tokens(spec: RunSpec, lengths: Lengths) -> float:
+    """Tokens of the text that second moments are taken from."""
     named, most = spec.moments.text, spec.moments.samples
     if isinstance(named, list):
         size = sum(Path(path).stat().st_size for path in named if Path(path).is_file())
@@ -172,30 +173,61 @@ def _text(spec: RunSpec, facts: ModelFacts, sites: int, lengths: Lengths) -> flo
         size = CHARACTERS
     else:
         size = _LAB_SENTENCE * min(most, _LAB_SENTENCES)
+    return size / lengths.characters
+
+
+def _text(spec: RunSpec, facts: ModelFacts, sites: int, lengths: Lengths) -> float:
     most_tokens = _CPU_PASS if spec.model.device == "cpu" else _PASS
-    tokens = min(most_tokens, size / lengths.characters)
+    tokens = min(most_tokens, text_tokens(spec, lengths))
     return facts.inner * tokens * ((sites + 2) * _BYTES[spec.model.dtype] + 12)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChunk:
+    """Edits whose targets are solved together.
+
+    Attributes:
+        edits: How many.
+        rows: Of each, besides "{subject} is a".
+        row: Tokens of a row with its context, mean.
+        suffix: Tokens of the longest row from the subject's last on: of all rows, padded.
+    """
+
+    edits: int
+    rows: int
+    row: float
+    suffix: int
+
+
+def target_chunks(
+    device: str, options: EditorOptions, batch: int, lengths: Lengths
+) -> list[TargetChunk]:
+    """How a batch is divided whose edits are as long as those of the sample."""
+    contexts = options.contexts if isinstance(options, TargetOptions) else 0
+    length = options.context_length + 2 if isinstance(options, TargetOptions) else 0
+    rows, row = contexts + 1, lengths.row + length * contexts / (contexts + 1)
+    sample = sorted(lengths.suffixes)
+    sizes = [
+        Size(sample[int((i + 0.5) * len(sample) / batch)], rows, rows * row) for i in range(batch)
+    ]
+    return [
+        TargetChunk(len(chunk), rows, row, max(sizes[i].suffix for i in chunk))
+        for chunk in divided(sizes, CHUNK, step_on(device))
+    ]
 
 
 def _targets(
     spec: RunSpec, options: EditorOptions, facts: ModelFacts, edits: int, lengths: Lengths
 ) -> float:
-    """The largest chunk of a batch whose edits are as long as those of the sample."""
-    contexts = options.contexts if isinstance(options, TargetOptions) else 0
-    length = options.context_length + 2 if isinstance(options, TargetOptions) else 0
-    rows, row = contexts + 1, lengths.row + length * contexts / (contexts + 1)
-    sample, batch = sorted(lengths.suffixes), max(1, min(spec.edits.batch_size, edits))
-    sizes = [
-        Size(sample[int((i + 0.5) * len(sample) / batch)], rows, rows * row) for i in range(batch)
-    ]
+    """The largest chunk of a batch."""
+    batch = max(1, min(spec.edits.batch_size, edits))
     above = facts.blocks - (options.layers or [0])[-1] - 1
     found: list[float] = []
-    for chunk in divided(sizes, CHUNK, step_on(spec.model.device)):
-        count, suffix = len(chunk), max(sizes[i].suffix for i in chunk)
-        whole = count * (rows * row + _ESSENCE)
-        tokens = count * (rows * suffix + _ESSENCE)
-        reads = count * (rows * lengths.target + 1)
-        kept = _kept(facts, _BYTES[spec.model.dtype], row, whole / tokens)
+    for chunk in target_chunks(spec.model.device, options, batch, lengths):
+        whole = chunk.edits * (chunk.rows * chunk.row + _ESSENCE)
+        tokens = chunk.edits * (chunk.rows * chunk.suffix + _ESSENCE)
+        reads = chunk.edits * (chunk.rows * lengths.target + 1)
+        kept = _kept(facts, _BYTES[spec.model.dtype], chunk.row, whole / tokens)
         prefixes = 2 * facts.keys * _BYTES[spec.model.dtype] * whole * facts.blocks
         found.append(prefixes + tokens * kept * above + 16 * facts.vocabulary * reads)
     return max(found)

@@ -1,0 +1,306 @@
+"""The arithmetic of a run, part by part, from the model's sizes and the texts' lengths. No torch.
+
+With P weights of a block, V d of the head, B blocks, l the last edited one, f and d the widths of a
+projection, n edits of a batch, r rows an edit of t tokens, s of them from the subject on (padded in
+their chunk), q targets tokens that are read, T tokens of moment text:
+
+targets     n r t tokens through every block once, then at each of e evaluations the n r s suffixes
+            through the B - l - 1 blocks above, and q rows of the head, there and back. e is what
+            was measured (`EVALUATIONS`), not the most that is allowed: targets stop early.
+            Fine-tuning: whole rows from its lowest block on, at every step. UltraEdit: once.
+keys        rows to their subject up to block l, the plain ones once more after every layer.
+solve       4 f^2 n + 2 f n (n + h) a site, h the keys of a history; f^3 / 3 where it is factorised.
+guard       4 k (d + f) n a site for k protected directions; where it follows the weight, d^2 f +
+            4 / 3 d^3 + 4 k d f more at every batch.
+moments     T tokens up to the last edited block, T f^2 a site.
+probes      every prompt asked, with the new and the true target, through the whole model.
+
+A product of [a, b] with [b, c] is 2 a b c operations; there and back is four times b c a token.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from revive.editors.options import (
+    EditorOptions,
+    FtOptions,
+    NseOptions,
+    TargetOptions,
+    UltraEditOptions,
+)
+from revive.presets.facts import ModelFacts
+from revive.runs.lengths import Lengths
+from revive.runs.memory import target_chunks, text_tokens
+from revive.runs.resolve import editor_options, probe_settings
+from revive.runs.schema import ProbeSpec, RunSpec
+from revive.runs.widths import edited_widths
+
+# Loss evaluations of a target: of Polyak's step in all, of Adam's as a share of its steps.
+EVALUATIONS = {"polyak": 8.0, "adam": 0.9}
+_TRIAL, _CALIBRATED, _UNEDITED = 12, 100, 200  # edits
+_HISTORY = frozenset({"memit-seq", "alphaedit", "encore", "nse"})
+_LAB_TOKENS = 15_000  # of the lab's battery with its defaults
+_CHOICES, _CHOICE = 3, 60  # of an item of a public test set, and tokens of each
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Floating point operations by kind, and calls.
+
+    Attributes:
+        forward: Of blocks, without gradients.
+        gradient: Of blocks, there and back.
+        head: Of the head, whichever way.
+        double: In float64.
+        calls: Of one block on one batch of rows, there and back counted as three.
+    """
+
+    forward: float = 0.0
+    gradient: float = 0.0
+    head: float = 0.0
+    double: float = 0.0
+    calls: float = 0.0
+
+    def __add__(self, other: "Effort") -> "Effort":
+        """Both."""
+        return Effort(
+            self.forward + other.forward,
+            self.gradient + other.gradient,
+            self.head + other.head,
+            self.double + other.double,
+            self.calls + other.calls,
+        )
+
+    def __mul__(self, times: float) -> "Effort":
+        """The same, so many times."""
+        return Effort(
+            self.forward * times,
+            self.gradient * times,
+            self.head * times,
+            self.double * times,
+            self.calls * times,
+        )
+
+
+class Arithmetic:
+    """What parts of one run cost."""
+
+    def __init__(self, spec: RunSpec, facts: ModelFacts, edits: int, lengths: Lengths) -> None:
+        self._spec, self._facts, self._edits, self._lengths = spec, facts, edits, lengths
+        self._options: EditorOptions = editor_options(spec.editor)
+        self._layers = self._options.layers or [facts.blocks // 2]
+        self._batch = max(1, min(spec.edits.batch_size, edits))
+        self._block = (facts.active - facts.embedding_parameters) / facts.blocks
+        self._head = facts.vocabulary * facts.hidden
+        self._widths = edited_widths(facts, self._layers)
+
+    def editing(self) -> dict[str, Effort]:
+        """Every batch of the stream, by the phases that a journal tells."""
+        full, rest = divmod(self._edits, self._batch)
+        found = {name: effort * full for name, effort in self._phases(self._batch).items()}
+        if rest:
+            for name, effort in self._phases(rest).items():
+                found[name] = found.get(name, Effort()) + effort
+        return found
+
+    def before(self) -> dict[str, Effort]:
+        """What happens once, before the first batch; what of it is kept in the cache costs less."""
+        found: dict[str, Effort] = {}
+        weighted = self._spec.guard.solve == "weighted"
+        if self._options.needs_moments or weighted:
+            found["moments"] = self._moments()
+        if self._spec.guard.name != "none":
+            d = self._facts.hidden
+            found["guard"] = self._per_site(lambda f: Effort(double=d * d * f + 9 * min(d, f) ** 3))
+        if self._spec.editor.fit:
+            found["trial"] = sum(
+                self._phases(_TRIAL).values(), self._scored(_TRIAL) + self._factorised()
+            )
+        grid = getattr(self._options, "grid", ())
+        if grid and getattr(self._options, self._options.strength) is None:
+            found["calibration"] = self._calibration(len(grid))
+        return found
+
+    def probing(self) -> tuple[dict[str, Effort], tuple[str, ...]]:
+        """By probe; and those nothing is known of."""
+        found: dict[str, Effort] = {}
+        unknown: list[str] = []
+        for probe in self._spec.probes:
+            effort = self._probe(probe)
+            if effort is None:
+                unknown.append(probe.name)
+            else:
+                found[probe.name] = found.get(probe.name, Effort()) + effort
+        return found, tuple(unknown)
+
+    def _phases(self, edits: int) -> dict[str, Effort]:
+        if not isinstance(self._options, TargetOptions):
+            return {
+                "targets": self._tuned(edits),
+                "solve": self._regressed(edits),
+                "guard": self._guarded(edits),
+            }
+        keys, solve = self._keys(edits), self._solved(edits)
+        if isinstance(self._options, NseOptions):
+            keys, solve = keys * self._options.passes, solve * self._options.passes
+        return {
+            "targets": self._targets(edits),
+            "keys": keys,
+            "solve": solve,
+            "guard": self._guarded(edits),
+        }
+
+    def _through(self, tokens: float, blocks: float, calls: float = 1.0) -> Effort:
+        return Effort(forward=2 * self._block * tokens * blocks, calls=calls * blocks)
+
+    def _there_and_back(self, tokens: float, blocks: float, reads: float) -> Effort:
+        return Effort(
+            gradient=4 * self._block * tokens * blocks,
+            head=4 * self._head * reads,
+            calls=3 * blocks,
+        )
+
+    def _targets(self, edits: int) -> Effort:
+        options, lengths, blocks = self._options, self._lengths, self._facts.blocks
+        assert isinstance(options, TargetOptions)
+        steps = float(options.steps or 25)
+        polyak = options.optimizer == "polyak"
+        share = EVALUATIONS["adam"] * steps if options.stop_loss > 0 else steps
+        evaluations = min(steps, EVALUATIONS["polyak"]) if polyak else share
+        above = blocks - self._layers[-1] - 1
+        total = Effort()
+        for chunk in target_chunks(self._spec.model.device, options, edits, lengths):
+            # What the contexts have before the prompt is run once for all edits.
+            whole = chunk.edits * (chunk.rows + 0.5) * lengths.row
+            total += self._through(whole, blocks, 2)
+            once = self._there_and_back(
+                chunk.edits * (chunk.rows * chunk.suffix + 1),
+                above,
+                chunk.edits * (chunk.rows * lengths.target + 1),
+            )
+            total += once * evaluations
+        return total
+
+    def _tuned(self, edits: int) -> Effort:
+        """Gradients of weights, over whole rows."""
+        lowest, blocks = self._layers[0], self._facts.blocks
+        steps = self._options.steps if isinstance(self._options, FtOptions) else 1
+        tokens, parts = edits * self._lengths.row, -(-edits // 32)
+        once = self._there_and_back(tokens, blocks - lowest, edits * self._lengths.target)
+        once += Effort(calls=3 * (parts - 1) * (blocks - lowest))
+        return self._through(tokens, lowest, parts) + once * (steps + 0.5)
+
+    def _regressed(self, edits: int) -> Effort:
+        if not isinstance(self._options, UltraEditOptions):
+            return Effort()
+        rows = edits * self._lengths.target
+        return self._per_site(lambda f: Effort(double=4 * f * rows**2 + rows**3))
+
+    def _keys(self, edits: int) -> Effort:
+        options, lengths = self._options, self._lengths
+        rows = options.contexts + 1 if isinstance(options, TargetOptions) else 1
+        before = max(1.0, lengths.row - sum(lengths.suffixes) / len(lengths.suffixes) + 1)
+        last = self._layers[-1] + 1
+        again = sum(last - layer for layer in self._layers)
+        return self._through(edits * rows * before, last) + self._through(edits * before, again)
+
+    def _solved(self, edits: int) -> Effort:
+        keeps = self._spec.editor.name in _HISTORY
+
+        def site(f: float) -> Effort:
+            past = min(self._edits / 2, f / 4) if keeps else 0.0
+            return Effort(double=4 * f * f * edits + 2 * f * edits * (edits + 2 * past))
+
+        return self._per_site(site)
+
+    def _factorised(self) -> Effort:
+        return self._per_site(lambda f: Effort(double=f**3 / 3))
+
+    def _guarded(self, edits: int) -> Effort:
+        guard, d = self._spec.guard, self._facts.hidden
+        if guard.name == "none":
+            return Effort()
+        share = guard.energy if isinstance(guard.energy, float) else 0.1
+        follows = guard.basis == "current"
+
+        def site(f: float) -> Effort:
+            k = share * min(d, f)
+            fitted = d * d * f + 4 / 3 * d**3 + 4 * k * d * f if follows else 0.0
+            return Effort(double=4 * k * (d + f) * edits + fitted)
+
+        return self._per_site(site)
+
+    def _moments(self) -> Effort:
+        tokens = text_tokens(self._spec, self._lengths)
+        passes = max(1.0, tokens / 1024)
+        return self._through(tokens, self._layers[-1] + 1, passes) + self._per_site(
+            lambda f: Effort(double=tokens * f * f)
+        )
+
+    def _calibration(self, values: int) -> Effort:
+        edits = min(_CALIBRATED, self._batch)
+        phases = self._phases(edits)
+        each = self._scored(edits) + self._factorised()
+        if isinstance(self._options, TargetOptions):
+            targets = phases.pop("targets")
+            return targets + sum(phases.values(), each) * values
+        return sum(phases.values(), each) * values
+
+    def _scored(self, edits: float) -> Effort:
+        """Prompts that differ in the target alone are one row."""
+        prompts = edits * self._lengths.questions
+        tokens = prompts * self._lengths.question
+        rows = self._through(tokens, self._facts.blocks, max(1.0, tokens / 4096))
+        return rows + Effort(head=4 * self._head * prompts * self._lengths.target)
+
+    def _probe(self, probe: ProbeSpec) -> Effort | None:
+        steps = -(-self._edits // self._batch)
+        measured = sorted({0, steps, *range(probe.every, steps, probe.every)})
+        made = [min(s * self._batch, self._edits) or min(_UNEDITED, self._edits) for s in measured]
+        if probe.name in ("edits", "generation"):
+            sample = probe_settings(probe).get("sample")
+            made = [min(n, sample or n) for n in made]
+        once = self._measured(probe, made)
+        if once is None:
+            return None
+        return once if probe.name in ("edits", "generation") else once * len(measured)
+
+    def _measured(self, probe: ProbeSpec, made: list[int]) -> Effort | None:
+        """Of one measurement; of `edits` and `generation`, of all."""
+        settings = probe_settings(probe)
+        d, blocks = self._facts.hidden, self._facts.blocks
+
+        def whole(tokens: float, calls: float) -> Effort:
+            return self._through(tokens, blocks, calls) + Effort(head=2 * self._head * tokens)
+
+        match probe.name:
+            case "edits":
+                return sum((self._scored(n) for n in made), Effort())
+            case "generation":
+                rows = sum(made) * settings["prompts"]
+                calls = settings["length"] * max(1.0, rows / settings["rows"])
+                return whole(rows * settings["length"], calls)
+            case "spectrum":
+                energy = settings["energy"]
+                detail = 14 if settings["detail"] else 0
+                return self._per_site(
+                    lambda f: Effort(double=4 * energy * d * d * f + detail * d * d * f)
+                )
+            case "general":
+                return whole(_LAB_TOKENS, _LAB_TOKENS / 2048)
+            case "perplexity":
+                tokens = 2 * settings["characters"] / self._lengths.characters
+                return whole(tokens, tokens / 4096)
+            case "tasks":
+                items = len(settings["tasks"]) * (settings["limit"] or 1000)
+                tokens = items * _CHOICES * _CHOICE
+                return whole(tokens, tokens / 4096)
+            case _:
+                return None
+
+    def _per_site(self, effort: Callable[[float], Effort]) -> Effort:
+        total = Effort()
+        for group in self._widths:
+            if group.count:
+                total += effort(float(group.inner)) * group.count
+        return total
