@@ -75,7 +75,7 @@ class Cost:
         return Work({self.dtype: 2 * self.head * positions})
 
 
-def targets(cost: Cost, rows: Sequence[EditRows], layer: int, evaluations: int) -> Work:
+def targets(cost: Cost, rows: Sequence[EditRows], layer: int, evaluations: float) -> Work:
     """Every row once to the layer, and what is before its lookup once to the end.
 
     Then, at every step, the suffixes and the head, there and back.

@@ -7,6 +7,7 @@ import torch
 
 from benchmarks import needs
 from benchmarks.machine import fastest, timed, typical
+from benchmarks.own import answered
 from benchmarks.plain import (
     PlainBatch,
     plain_batch,
@@ -17,6 +18,7 @@ from benchmarks.plain import (
 from benchmarks.row import Row, relative
 from benchmarks.stage import ENERGY, Stage
 from benchmarks.work import NOTHING, counted
+from revive.editors.packing import windows
 from revive.editors.rows import EditRows
 from revive.editors.target_editor import SolvedBatch, TargetEditor, target_settings
 from revive.editors.targets import solve_targets
@@ -31,7 +33,7 @@ from revive.probes.spectrum import SpectrumProbe
 
 Say = Callable[[str], None]
 _Z, _UPDATE = 1e-4, 1e-5
-_WINDOW, _SMALL_FORWARD = 1024, 1024  # tokens
+_WINDOW, _SMALL_FORWARD, _PASSAGE = 1024, 1024, 128  # tokens
 _FP64, _MOST = 8, 4 << 30  # bytes; of the sums of all layers, which are there twice
 
 
@@ -114,7 +116,8 @@ def batch_rows(stage: Stage, say: Say) -> tuple[list[Row], float]:
     result, whole = timed(lambda: engine.apply(stage.edits), stage.device)
     assert len(result.made) == n, "every edit of the batch was made"
     took = result.seconds
-    evaluations = stage.shape.options.steps or 1
+    said = answered(stage) if stage.shape.own is not None else ""
+    evaluations = result.outcome.notes["target_evaluations"]
     say("counting")
     work = {
         "targets": needs.targets(stage.cost, stage.rows, sites[-1].layer, evaluations),
@@ -179,6 +182,7 @@ def batch_rows(stage: Stage, say: Say) -> tuple[list[Row], float]:
             f"sum of the parts above: {per_edit} where it depends on the number of edits",
             plain.updates,
             _UPDATE,
+            note=said,
         ),
     ]
     return rows, whole
@@ -191,7 +195,7 @@ def moments_rows(stage: Stage) -> list[Row]:
     """
     every = stage.loaded.family.sites(stage.loaded.model)
     rows = [_moments(stage, stage.sites, "moments")]
-    if sum(2 * _FP64 * s.shape[1] ** 2 for s in every) <= _MOST:
+    if stage.shape.every_layer and sum(2 * _FP64 * s.shape[1] ** 2 for s in every) <= _MOST:
         rows.append(_moments(stage, every, "moments, all layers"))
     return rows
 
@@ -199,7 +203,7 @@ def moments_rows(stage: Stage) -> list[Row]:
 def _moments(stage: Stage, sites: Sequence[Site], part: str) -> Row:
     """Both ways at the size of forwards that suits this machine best, of two."""
     texts = stage.texts
-    tokens = [stage.loaded.tokenizer(t)["input_ids"] for t in texts]
+    tokens = windows(stage.loaded.tokenizer, texts, _PASSAGE)
     stage.ledger.reset()
     model = stage.loaded.model
     published = 3 * (context_length(model) or _WINDOW)

@@ -91,6 +91,8 @@ def plain_target(model: Any, block: nn.Module, rows: EditRows, options: MemitOpt
             kl = (essence.exp() * (essence - base)).sum()
             loss = torch.stack(losses).mean() + kl_factor * kl
             loss = loss + decay * delta.norm() / start[0].norm() ** 2
+            if float(loss.detach()) < options.stop_loss:
+                return start[0] + delta.detach()
             loss.backward()
             optimizer.step()
             with torch.no_grad():

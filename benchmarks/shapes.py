@@ -1,14 +1,17 @@
-"""The models that are timed: their shapes, random weights, and edits of realistic length.
+"""The models that are timed: their shapes, weights, and edits of realistic length.
 
-What a step costs depends on shapes and lengths, not on what the weights know. A vocabulary of
+What a step costs depends on shapes and lengths, not on what the weights know, so most weights are
+random; how many steps a target takes does depend on it, and is timed on SmolLM2. A vocabulary of
 made-up words stands in for a tokenizer, and the lengths follow CounterFact under GPT-2's: a prompt
 of about ten tokens, a subject of one to five that ends two or three before the prompt does, and a
 target of one or two.
 """
 
+import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,9 +31,16 @@ from revive.editors.options import MemitOptions
 from revive.lab.corpus import sentences
 from revive.models.family import family_for
 from revive.models.loading import LoadedModel, load_model, model_fingerprint
+from revive.presets.facts import model_facts
+from revive.presets.rule import options_by_rule
+from revive.runs.fit import trial_edits
+from revive.runs.model_config import read_model_config
+from revive.texts.package import package_passages
 
 _SEED = 0
 _PASSAGE = 128
+_REAL = "smollm2"
+_COUNTERFACT = "data/counterfact/counterfact_exact_1000.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,9 @@ class Shape:
         reference: Edits that the plain way is timed on; its time is scaled to `edits`.
         passages: Passages of `passage` tokens that moments are collected from. Of fewer tokens than
             a key has entries the moment is singular, and no two solvers agree.
+        own: Settings that the package itself takes for this model, timed besides; None where they
+            would say nothing, of random weights.
+        every_layer: Whether moments of all layers are timed too.
     """
 
     name: str
@@ -55,6 +68,8 @@ class Shape:
     edits: int
     reference: int
     passages: int
+    own: Callable[[], MemitOptions] | None = None
+    every_layer: bool = True
 
 
 def _gpt2(layers: int, width: int, heads: int, vocabulary: int) -> Callable[..., LoadedModel]:
@@ -99,6 +114,10 @@ def _random(name: str, kind: Any, config: Any, dtype: str, device: torch.device)
     return LoadedModel(name, model, words, family_for((name,)), model_fingerprint(model))
 
 
+def _smollm2(dtype: str, device: torch.device) -> LoadedModel:
+    return load_model(_REAL, dtype=dtype, device=str(device))
+
+
 def _lab(dtype: str, device: torch.device) -> LoadedModel:
     return load_model("lab", dtype=dtype, device=str(device))
 
@@ -106,7 +125,13 @@ def _lab(dtype: str, device: torch.device) -> LoadedModel:
 def _options(layers: list[int], **more: Any) -> MemitOptions:
     common = {"weight_decay": 0.5, "kl_factor": 0.0625, "clamp": 0.75, "ridge": 15_000.0}
     # No target stops early: the time of a batch does not hang on what random weights can learn.
-    return MemitOptions(layers=layers, stop_loss=0.0, **{**common, **more})
+    return MemitOptions(layers=layers, **{**common, "stop_loss": 0.0, **more})
+
+
+def _rule() -> MemitOptions:
+    """What the package takes for SmolLM2 where nobody says anything."""
+    facts = model_facts(read_model_config(_REAL))
+    return MemitOptions.model_validate(options_by_rule(facts))
 
 
 SHAPES = {
@@ -166,6 +191,18 @@ SHAPES = {
             reference=2,
             passages=256,
         ),
+        Shape(
+            "smollm2",
+            "SmolLM2-135M-Instruct itself, CounterFact's records, ordinary text",
+            _smollm2,
+            # As published for Llama, with the step of 0.5 that this model's states ask for.
+            _options([4, 5, 6, 7, 8], steps=25, lr=0.5, stop_loss=0.05, ridge=150.0),
+            edits=100,
+            reference=3,
+            passages=475,
+            own=_rule,
+            every_layer=False,
+        ),
     )
 }
 
@@ -181,7 +218,16 @@ def word_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
 
 
 def edits_of(shape: Shape, loaded: LoadedModel, count: int) -> tuple[Edit, ...]:
-    """The batch: the lab's own facts, or made-up ones of CounterFact's lengths."""
+    """The batch: CounterFact's records, the lab's own facts, or made-up ones of like lengths.
+
+    Where CounterFact is not beside the repository, the package's trial edits, again and again.
+    """
+    if shape.name == _REAL:
+        path = Path(__file__).resolve().parents[2] / "shared" / _COUNTERFACT
+        if path.exists():
+            return load_edits(path, limit=count, on_conflict="last").edits
+        few = itertools.islice(itertools.cycle(trial_edits()), count)
+        return tuple(replace(edit, id=f"{edit.id}-{number}") for number, edit in enumerate(few))
     if shape.name == "lab":
         return order_edits(load_edits("lab", limit=count, seed=_SEED).edits, "random", _SEED)
     draw = random.Random(_SEED)
@@ -189,7 +235,9 @@ def edits_of(shape: Shape, loaded: LoadedModel, count: int) -> tuple[Edit, ...]:
 
 
 def texts_of(shape: Shape, loaded: LoadedModel) -> list[str]:
-    """Ordinary text for moments, no passage longer than the window of 128 tokens."""
+    """Ordinary text for moments; made-up passages are no longer than the window of 128 tokens."""
+    if shape.name == _REAL:
+        return list(itertools.islice(itertools.cycle(package_passages()), shape.passages))
     if shape.name == "lab":
         return sentences(_SEED, 8 * shape.passages)
     draw = random.Random(_SEED)

@@ -72,6 +72,24 @@ class Stage:
         originals = {s.parameter: self.ledger.original(s.parameter) for s in self.sites}
         return Engine(self.context, self.ledger, editor, FittedGuard(guard, originals))
 
+    def own(self, precision: Precision) -> "Stage":
+        """The same batch with the settings that the package itself takes, by rule."""
+        assert self.shape.own is not None, "asked of shapes that have them"
+        options = self.shape.own()
+        loaded, before = self.loaded, self.shape.options
+        assert options.layers == before.layers, "moments and ledger are of the same blocks"
+        contexts = generate_contexts(
+            loaded.model, loaded.tokenizer, count=options.contexts, length=options.context_length
+        )
+        runner = BlockRunner(loaded.model, loaded.family, precision)
+        return replace(
+            self,
+            shape=replace(self.shape, options=options),
+            runner=runner,
+            context=replace(self.context, runner=runner, contexts=contexts),
+            rows=tuple(encode_edit(loaded.tokenizer, e, contexts) for e in self.edits),
+        )
+
     def moment(self, site: Site) -> Tensor:
         """C of one site, fp64."""
         return self.context.moments[site.parameter].value().double()

@@ -46,6 +46,14 @@ def markdown(result: Mapping[str, Any]) -> str:
         lines += ["", f"## {shape['name']}", "", shape["about"], "", _rates(shape["machine"]), ""]
         lines += _table(shape["rows"])
         lines += ["", *_notes(shape["rows"])]
+        few = shape.get("end_to_end")
+        if few:
+            lines += [
+                "",
+                f"`revive edit smollm2` with {few['facts']} facts, from the shell to the saved "
+                f"folder: {few['first']:.0f} s with nothing but the model in the cache, "
+                f"{few['later']:.0f} s with what that has kept.",
+            ]
         lines += ["", *(f"- {claim}" for claim in shape["targets"])] if shape["targets"] else []
     return "\n".join(lines) + "\n"
 
