@@ -123,7 +123,12 @@ def _lab(dtype: str, device: torch.device) -> LoadedModel:
 
 
 def _options(layers: list[int], **more: Any) -> MemitOptions:
-    common = {"weight_decay": 0.5, "kl_factor": 0.0625, "clamp": 0.75, "ridge": 15_000.0}
+    common: dict[str, Any] = {
+        "weight_decay": 0.5,
+        "kl_factor": 0.0625,
+        "clamp": 0.75,
+        "ridge": 15_000.0,
+    }
     # No target stops early: the time of a batch does not hang on what random weights can learn.
     return MemitOptions(layers=layers, **{**common, "stop_loss": 0.0, **more})
 

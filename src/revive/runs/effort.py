@@ -94,6 +94,11 @@ class Arithmetic:
         self._head = facts.vocabulary * facts.hidden
         self._widths = edited_widths(facts, self._layers)
 
+    @property
+    def lengths(self) -> Lengths:
+        """Of the texts."""
+        return self._lengths
+
     def editing(self) -> dict[str, Effort]:
         """Every batch of the stream, by the phases that a journal tells."""
         full, rest = divmod(self._edits, self._batch)
