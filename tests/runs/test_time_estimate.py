@@ -130,6 +130,19 @@ def test_what_happens_once_is_told_by_part():
     assert times(spec("ft", lr=1e-3)).editing["targets"] > 0
 
 
+def test_moments_that_come_with_the_package_take_no_time():
+    facts = {"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30}
+    facts |= {"intermediate_size": 1536, "vocab_size": 49152, "num_attention_heads": 9}
+
+    def before(**settings):
+        data = {"model": "smollm2", "edits": {"path": "lab", "limit": 4}, "threads": 1}
+        data["editor"] = {"name": "memit", "preset": "rule", **settings}
+        return estimate(resolve(parse_spec(data, "time"), facts), facts, 4, rates=RATES).times
+
+    assert "moments" not in before().before
+    assert before(layers=[20]).before["moments"] > 1
+
+
 def test_probes_that_nothing_is_known_of_are_named():
     work = Arithmetic(spec(), model_facts(CONFIG), COUNT, measure_lengths((), None))
     assert work.probing()[1] == ()

@@ -20,6 +20,7 @@ A product of [a, b] with [b, c] is 2 a b c operations; there and back is four ti
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from revive.editors.options import (
     EditorOptions,
@@ -34,10 +35,14 @@ from revive.runs.memory import target_chunks, text_tokens
 from revive.runs.resolve import editor_options, probe_settings
 from revive.runs.schema import ProbeSpec, RunSpec
 from revive.runs.widths import edited_widths
+from revive.texts.package import PACKAGE
+
+SHIPPED = Path(__file__).resolve().parent.parent / "presets" / "moments"
 
 # Loss evaluations of a target: of Polyak's step in all, of Adam's as a share of its steps.
 EVALUATIONS = {"polyak": 8.0, "adam": 0.9}
 _TRIAL, _CALIBRATED, _UNEDITED = 12, 100, 200  # edits
+_SAMPLE, _SAMPLED = 24, 6.0  # edits that a strength is scored on, and prompts of each
 _HISTORY = frozenset({"memit-seq", "alphaedit", "encore", "nse"})
 _LAB_TOKENS = 15_000  # of the lab's battery with its defaults
 _CHOICES, _CHOICE = 3, 60  # of an item of a public test set, and tokens of each
@@ -112,7 +117,7 @@ class Arithmetic:
         """What happens once, before the first batch; what of it is kept in the cache costs less."""
         found: dict[str, Effort] = {}
         weighted = self._spec.guard.solve == "weighted"
-        if self._options.needs_moments or weighted:
+        if (self._options.needs_moments or weighted) and not self._shipped():
             found["moments"] = self._moments()
         if self._spec.guard.name != "none":
             d = self._facts.hidden
@@ -242,14 +247,24 @@ class Arithmetic:
             lambda f: Effort(double=tokens * f * f)
         )
 
+    def _shipped(self) -> bool:
+        """Whether the moments come with the package, as far as a model's name tells."""
+        path = SHIPPED / f"{self._spec.model.name}.safetensors"
+        if self._spec.moments.text != PACKAGE or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            header = file.read(int.from_bytes(file.read(8), "little")).decode("utf-8")
+        return all(f"layers.{layer}." in header for layer in self._layers)
+
     def _calibration(self, values: int) -> Effort:
-        edits = min(_CALIBRATED, self._batch)
+        """Every third value of a grid and two more, each scored on a sample of the batch."""
+        tried = min(values, -(-values // 3) + 2)
+        aimed = isinstance(self._options, TargetOptions)
+        edits = min(_CALIBRATED if aimed else _SAMPLE, self._batch)
         phases = self._phases(edits)
-        each = self._scored(edits) + self._factorised()
-        if isinstance(self._options, TargetOptions):
-            targets = phases.pop("targets")
-            return targets + sum(phases.values(), each) * values
-        return sum(phases.values(), each) * values
+        targets = phases.pop("targets") if aimed else Effort()
+        scored = self._scored(min(_SAMPLE, edits)) * (_SAMPLED / self._lengths.questions)
+        return targets + sum(phases.values(), scored + self._factorised()) * tried
 
     def _scored(self, edits: float) -> Effort:
         """Prompts that differ in the target alone are one row."""
