@@ -74,14 +74,14 @@ def test_verdicts_can_be_met_missed_and_left_open():
 
 
 def test_a_target_below_the_stop_loss_ends_the_plain_way_as_it_ends_ours():
-    # Fewer evaluations than are allowed: targets are equal only where both ways stop together.
+    # Fewer evaluations than are allowed: targets are equal only if both ways stop together.
     shape = SHAPES["tiny"]
     free = {"steps": 12, "weight_decay": 0.0, "kl_factor": 0.0, "clamp": 400.0}
 
     def prepared(stop_loss):
         options = shape.options.model_copy(update={**free, "stop_loss": stop_loss})
         cpu = torch.device("cpu")
-        stage = prepare(replace(shape, options=options), "float32", "strict", cpu, edits=4)
+        stage = prepare(replace(shape, options=options), "float32", "strict", cpu, edits=1)
         settings = target_settings(options, stage.sites[-1].layer)
         return stage, solve_targets(stage.runner, stage.rows, settings)
 
