@@ -12,6 +12,7 @@ from revive.data.edits import Edit, Neighbor
 from revive.editors.memit import MemitSeq
 from revive.editors.options import RIDGES as GRID
 from revive.errors import NumericalError
+from revive.linalg.null_space import NullSpace
 from revive.probes.edits import score_edits
 from revive.runs.build import build, load_from_spec
 from revive.runs.calibrate import TIE, calibrate_strength, choose
@@ -301,3 +302,30 @@ def test_an_editor_without_targets_is_calibrated_on_the_sample(spec, name):
     assert built.calibration.setting == "lr"
     assert built.calibration.edits == LARGE
     assert built.engine.ahead is None
+
+
+def test_null_spaces_are_found_once_for_all_strengths(spec, monkeypatch):
+    found, holding = [], NullSpace.holding.__func__
+
+    def counting(cls, moment, share):
+        found.append(share)
+        return holding(cls, moment, share)
+
+    monkeypatch.setattr(NullSpace, "holding", classmethod(counting))
+    settings = {"layers": [0, 1], "steps": 4, "lr": 0.1, "clamp": 4.0, "contexts": 1}
+    given = spec(LARGE, "alphaedit", context_length=3, weight_decay=0.0, kl_factor=0.0, **settings)
+    built, batch = prepared(given.model_copy(update={"editor": _without_fit(given.editor)}))
+    assert len(built.calibration.trials) >= 5
+    assert found == [0.02, 0.02]
+    # The same as an editor that was never calibrated.
+    fresh, _ = prepared(built.spec)
+    tensors = built.engine.apply(batch).tensors()
+    assert equal_tensors(fresh.engine.apply(batch).tensors(), tensors)
+    editor = built.engine.editor
+    other = editor.with_options(editor.options.model_copy(update={"threshold": 0.1}))
+    other.prepare(built.engine.context)
+    assert found[-2:] == [0.1, 0.1]
+
+
+def _without_fit(editor):
+    return editor.model_copy(update={"fit": []})

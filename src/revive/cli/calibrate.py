@@ -24,8 +24,7 @@ _HEAD = {
     "probability": "probability",
 }
 _BLOCKS = [
-    *("blocks", "reached", "answered", "paraphrase", "neighbourhood", "score"),
-    *("evaluations", "update/weight"),
+    *("blocks", "reached", "answer", "paraphrase", "neighbour", "score", "evals", "update"),
 ]
 
 

@@ -18,7 +18,7 @@ Differs from the paper:
 - Under a guard with `solve: constrained` the constraint holds inside the null space; this is ours.
 """
 
-from typing import ClassVar, final
+from typing import ClassVar, Self, final
 
 import torch
 
@@ -28,6 +28,7 @@ from revive.editors.options import AlphaEditOptions
 from revive.editors.target_editor import known
 from revive.errors import SpecError
 from revive.linalg.inverse import Projected
+from revive.linalg.moments import SecondMoment
 from revive.linalg.null_space import NullSpace
 from revive.linalg.solve import NormalEquations
 from revive.models.site import Site
@@ -47,6 +48,17 @@ class AlphaEdit(LeastSquaresEditor[AlphaEditOptions]):
     options_model = AlphaEditOptions
     history: ClassVar[bool] = True
 
+    def __init__(self, options: AlphaEditOptions) -> None:
+        super().__init__(options)
+        self._spaces: dict[str, tuple[SecondMoment, NullSpace]] = {}
+
+    def with_options(self, options: AlphaEditOptions) -> Self:
+        """A fresh editor; null spaces, an eigendecomposition each, do not depend on L2."""
+        other = super().with_options(options)
+        if _rule(options) == _rule(self.options):
+            other._spaces = self._spaces
+        return other
+
     def equations(self, site: Site, context: EditContext) -> NormalEquations:
         """L2 I on the null space.
 
@@ -58,12 +70,20 @@ class AlphaEdit(LeastSquaresEditor[AlphaEditOptions]):
             # No ordinary token is sent to this expert: all of it is free.
             free = moment.new_zeros(len(moment), 0, dtype=torch.float64)
             return NormalEquations.of_base(Projected(free, known(self.options.l2, "l2")))
-        threshold = self.options.threshold or _THRESHOLD
-        absolute = self.options.null_space == "absolute"
-        space = (NullSpace.below if absolute else NullSpace.holding)(moment, threshold)
+        threshold, how = _rule(self.options)
+        source = context.moments[site.key]
+        known_of, space = self._spaces.get(site.key, (None, None))
+        if space is None or known_of is not source:
+            space = (NullSpace.below if how == "absolute" else NullSpace.holding)(moment, threshold)
+            self._spaces[site.key] = (source, space)
         if space.kept == 0.0:
             raise SpecError(
-                f"editor.threshold: {threshold:g} ({self.options.null_space}) leaves no input "
+                f"editor.threshold: {threshold:g} ({how}) leaves no input "
                 f"direction of {site.key} to write to; raise it."
             )
         return NormalEquations.of_base(Projected(space.excluded, known(self.options.l2, "l2")))
+
+
+def _rule(options: AlphaEditOptions) -> tuple[float, str]:
+    """What decides which directions are free."""
+    return options.threshold or _THRESHOLD, options.null_space

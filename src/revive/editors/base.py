@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -161,6 +161,13 @@ class Editor(ABC, Generic[OptionsT]):
     def __init__(self, options: OptionsT) -> None:
         """Take the settings, an instance of `options_model`."""
         self.options = options
+
+    def with_options(self, options: OptionsT) -> Self:
+        """A fresh editor with other settings, for the same context; to be prepared.
+
+        It may share what is costly and the same under them.
+        """
+        return type(self)(options)
 
     @abstractmethod
     def prepare(self, context: EditContext) -> None:

@@ -133,7 +133,7 @@ def build(
     if options.grid and getattr(options, options.strength) is None:
         calibration, ahead = _calibrated(editor, context, ledger, fresh, notify)
         chosen = {options.strength: calibration.value}
-        editor = editor_class(options.model_copy(update=chosen))
+        editor = editor.with_options(options.model_copy(update=chosen))
         spec = spec.model_copy(update={"editor": spec.editor.model_copy(update=chosen)})
     editor.prepare(context)
     if guard is None and spec.guard.energy == "auto":

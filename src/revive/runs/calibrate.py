@@ -95,7 +95,7 @@ def calibrate_strength(
 
     def attempt(indices: Sequence[int]) -> list[Trial]:
         for index in indices:
-            one = type(editor)(options.model_copy(update={options.strength: values[index]}))
+            one = editor.with_options(options.model_copy(update={options.strength: values[index]}))
             one.prepare(context)
             tried[index] = _tried(
                 values[index], one, solved, context, ledger, tokenizer, written, scored

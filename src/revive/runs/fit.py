@@ -101,7 +101,7 @@ def _try_settings(spec: RunSpec, loaded: LoadedModel, cache: Path | None, notify
         notify("trying settings", len(attempts), len(attempts) + 1)
         if solved is None and built.calibration is not None:
             solved, options = _calibrated_again(built, edits, options)
-        built.engine.editor = type(built.engine.editor)(options)
+        built.engine.editor = built.engine.editor.with_options(options)
         chosen = {key: getattr(options, key) for key in open_settings}
         solved, attempt = try_edits(built, edits, chosen, solved)
         attempts.append(attempt)
@@ -119,7 +119,7 @@ def _calibrated_again(
 ) -> tuple[SolvedBatch | None, TargetOptions]:
     """Targets under other settings, and the strength that goes with them."""
     engine = built.engine
-    editor = type(engine.editor)(options)
+    editor = engine.editor.with_options(options)
     solved = solved_once(editor, edits, engine.context)
     found = calibrate_strength(
         editor, engine.context, engine.ledger, built.loaded.tokenizer, edits, solved=solved
