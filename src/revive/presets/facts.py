@@ -114,7 +114,10 @@ def model_facts(config: Mapping[str, object]) -> ModelFacts:
         queries=heads * width,
         keys=shared * width,
         stored=str(stored).removeprefix("torch."),
-        positions=_number(config, "max_position_embeddings", "n_positions") or None,
+        # Bloom's positions are slopes: it has no most, whatever length its files say.
+        positions=None
+        if model_type == "bloom"
+        else _number(config, "max_position_embeddings", "n_positions") or None,
         **(_mixture(config, model_type, blocks) if model_type in _MIXTURES else {}),
     )
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from revive import registry
 from revive.data.edits import Edit
 from revive.editors.options import TargetOptions
 from revive.editors.target_editor import SolvedBatch, TargetEditor
@@ -62,7 +63,9 @@ def build_fitted(
         where nothing was left to the rule.
     """
     fit = None
-    if spec.editor.fit:
+    editor_class: type[Any] = registry.load("editors", spec.editor.name)
+    # An editor of another package may have these settings, and solve for targets in its own way.
+    if spec.editor.fit and issubclass(editor_class, TargetEditor):
         fit = fitted(spec, loaded, cache, notify)
         spec = with_settings(spec, fit.chosen.settings)
     return build(spec, loaded, fresh_batch, cache=cache, notify=notify, **others), fit
