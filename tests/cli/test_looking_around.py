@@ -72,6 +72,8 @@ def test_check_as_json(revive, spec):
 
 
 def test_checking_and_listing_load_nothing_heavy(imported, spec):
+    # numpy is what this machine's speed is measured with, once a day.
+    assert imported("check", spec()) == "['numpy']"
     assert imported("check", spec()) == "[]"
     assert imported("list", "editors", "--json") == "[]"
     assert imported("run", "--help") == "[]"

@@ -13,9 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from threadpoolctl import threadpool_limits
-
 from revive.presets.facts import ModelFacts
 from revive.runs.atomic import write_text
 
@@ -76,6 +73,9 @@ def _rate(inner: int, outer: int, threads: int) -> float:
 
     One thread is tried too: where others compute, several wait for each other.
     """
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
     outer = max(1, min(outer, _MOST // inner))
     left = np.full((_ROWS, inner), 0.5, dtype=np.float32)
     right = np.full((inner, outer), 0.5, dtype=np.float32)
