@@ -10,12 +10,14 @@ import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from revive.errors import PrerequisiteError
 from revive.sources.kept import kept
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PACKAGED = Path(__file__).resolve().parent / "model"
 PACKED = "weights.gguf"
@@ -72,12 +74,13 @@ def unpack(packaged: Path, folder: Path) -> Path:
     return folder
 
 
-def read_packed(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_packed(path: Path) -> "dict[str, NDArray[np.float32]]":
     """The values of a packed file, by name.
 
     Raises:
         OSError: There is no such file; ValueError, KeyError or IndexError: it is damaged.
     """
+    import numpy as np
     from gguf import GGUFReader, quants
 
     return {
@@ -86,7 +89,7 @@ def read_packed(path: Path) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def pack(tensors: Mapping[str, NDArray[np.float32]], path: Path, kind: str = KIND) -> None:
+def pack(tensors: "Mapping[str, NDArray[np.float32]]", path: Path, kind: str = KIND) -> None:
     """Write a packed file: matrices in blocks, vectors whole.
 
     Args:
@@ -106,7 +109,7 @@ def pack(tensors: Mapping[str, NDArray[np.float32]], path: Path, kind: str = KIN
     writer.close()
 
 
-def _safetensors(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
+def _safetensors(tensors: "Mapping[str, NDArray[np.float32]]") -> bytes:
     """A safetensors file in bfloat16, which numpy has no type for, and so safetensors' own none."""
     from gguf import GGMLQuantizationType, quants
 
