@@ -4,7 +4,7 @@
 
 One pass over the text at the preset's blocks; every C is kept as its leading eigenvectors (float16)
 and the diagonal of the rest, C ~ V diag(s) V^T + diag(d). Prints the relative error (Frobenius) of
-each. What it costs in edit success: `recipes/moments_cost.py`.
+each; what packing costs in edit success is not measured yet.
 """
 
 import argparse

@@ -64,6 +64,8 @@ _SHARED = 6  # positions that scored prompts of one batch differ by
 _LAB_SENTENCE, _LAB_SENTENCES = 82, 2_000  # characters of one, and how many a run reads
 _KEEPS_HISTORY = frozenset({"memit-seq", "alphaedit", "encore", "nse"})
 
+_TRIAL_EDITS = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -221,6 +223,9 @@ def _targets(
 ) -> float:
     """The largest chunk of a batch."""
     batch = max(1, min(spec.edits.batch_size, edits))
+    if spec.editor.fit:
+        # Settings by rule are tried on the package's own edits first, all of them at once.
+        batch = max(batch, _TRIAL_EDITS)
     above = facts.blocks - (options.layers or [0])[-1] - 1
     found: list[float] = []
     for chunk in target_chunks(spec.model.device, options, batch, lengths):
