@@ -203,7 +203,7 @@ SHAPES = {
             # As published for Llama, with the step of 0.5 that this model's states ask for.
             _options([4, 5, 6, 7, 8], steps=25, lr=0.5, stop_loss=0.05, ridge=150.0),
             edits=100,
-            reference=3,
+            reference=2,
             passages=475,
             own=_rule,
             every_layer=False,
