@@ -5,7 +5,8 @@
 Five settings are estimated as `check` does it, then run with one thread and an empty cache, from
 loading the model to the last measurement. CPU seconds of one thread are what counts: other
 processes change them little, and a quiet machine takes as many seconds. The load says how busy it
-was. Settings that are in the folder's `result.json` already are not run again.
+was. Settings that are in the folder's `result.json` already are not run again; estimates are made
+anew.
 """
 
 import argparse
@@ -151,21 +152,18 @@ def main() -> None:
         result = json.loads(path.read_text(encoding="utf-8"))
     chosen.out.mkdir(parents=True, exist_ok=True)
     for name, given in settings(str(chosen.data.resolve())).items():
-        if name in result["rows"] or (chosen.only is not None and chosen.only not in name):
-            continue
         config = read_model_config(given["model"]["name"])
         spec = resolve(parse_spec(given, "estimates"), config)
+        if name not in result["rows"]:
+            if chosen.only is not None and chosen.only not in name:
+                continue
+            load = os.getloadavg()[0]
+            with tempfile.TemporaryDirectory() as folder:
+                result["rows"][name] = {"measured": taken(spec, Path(folder)), "load": load}
         times = told(spec)
-        load = os.getloadavg()[0]
-        with tempfile.TemporaryDirectory() as folder:
-            measured = taken(spec, Path(folder))
-        result["rows"][name] = {
-            # The program is running: of starting it only reading the checkpoint is left.
-            "estimated": times.total - times.before["start"] + 1.0,
-            "parts": asdict(times),
-            "measured": measured,
-            "load": load,
-        }
+        result["rows"][name]["parts"] = asdict(times)
+        # The program was running already: of its start the reading of the checkpoint is left.
+        result["rows"][name]["estimated"] = times.total - times.before["start"] + 1.0
         write_text(path, json.dumps(result, indent=1) + "\n")
         write_text(chosen.out / "result.md", table(result))
     print(table(result))

@@ -25,7 +25,7 @@ from revive.runs.spec import parse_spec, read_model_config, resolve
 
 COUNT = 24
 TOLERANCE = 0.15
-RATES = Rates(products=5e10, head=5e10, measured_on="a made-up processor")
+RATES = Rates(products=5e10, measured_on="a made-up processor")
 CONFIG = read_model_config("lab")
 
 
@@ -98,7 +98,7 @@ def test_rows_are_as_long_as_told(run):
 def test_twice_the_rate_is_half_the_time_but_for_calls():
     made = spec(ridge=300.0)
     slow = times(made)
-    fast = times(made, rates=replace(RATES, products=2 * RATES.products, head=2 * RATES.head))
+    fast = times(made, rates=replace(RATES, products=2 * RATES.products))
     assert 1.5 < slow.editing["targets"] / fast.editing["targets"] < 2.0
     assert slow.total == pytest.approx(
         sum(sum(p.values()) for p in (slow.before, slow.editing, slow.probing))
@@ -165,7 +165,6 @@ def test_rates_are_measured_once_a_day(tmp_path, monkeypatch):
     facts = model_facts(CONFIG)
     first = measure_rates(facts, 1, tmp_path)
     assert 1e8 < first.products < 1e13
-    assert 1e8 < first.head < 1e13
     kept = tmp_path / "rates.json"
     (name,) = json.loads(kept.read_text("utf-8"))
     assert first.measured_on in name
@@ -174,7 +173,7 @@ def test_rates_are_measured_once_a_day(tmp_path, monkeypatch):
     measure_rates(facts, 2, tmp_path)
     entries = json.loads(kept.read_text("utf-8"))
     assert len(entries) == 2
-    entries[name] = {"products": 1.0, "head": 1.0, "when": entries[name]["when"] - 90_000}
+    entries[name] = {"products": 1.0, "when": entries[name]["when"] - 90_000}
     kept.write_text(json.dumps(entries), "utf-8")
     assert measure_rates(facts, 1, tmp_path).products > 1e8
 
@@ -203,5 +202,5 @@ def test_check_tells_time_by_part_and_loads_no_torch(tmp_path):
         sum(sum(parts[p].values()) for p in ("before", "editing", "probing"))
     )
     assert {"targets", "keys", "solve"} <= parts["editing"].keys()
-    assert parts["probing"].keys() == {"edits", "spectrum"}
+    assert parts["probing"].keys() == {"edits", "spectrum", "answers"}
     assert not torch.cuda.is_available() or "GPU" in parts["measured_on"]

@@ -42,6 +42,7 @@ SHIPPED = Path(__file__).resolve().parent.parent / "presets" / "moments"
 # Loss evaluations of a target: of Polyak's step in all, of Adam's as a share of its steps.
 EVALUATIONS = {"polyak": 8.0, "adam": 0.9}
 _TRIAL, _CALIBRATED, _UNEDITED = 12, 100, 200  # edits
+_ANSWERED, _MORE = 200, 4  # edits whose answers are written out, and tokens beyond a target's
 _SAMPLE, _SAMPLED = 24, 6.0  # edits that a strength is scored on, and prompts of each
 _HISTORY = frozenset({"memit-seq", "alphaedit", "encore", "nse"})
 _LAB_TOKENS = 15_000  # of the lab's battery with its defaults
@@ -132,7 +133,7 @@ class Arithmetic:
         return found
 
     def probing(self) -> tuple[dict[str, Effort], tuple[str, ...]]:
-        """By probe; and those nothing is known of."""
+        """By probe, and the answers before and after; and probes that nothing is known of."""
         found: dict[str, Effort] = {}
         unknown: list[str] = []
         for probe in self._spec.probes:
@@ -141,6 +142,11 @@ class Arithmetic:
                 unknown.append(probe.name)
             else:
                 found[probe.name] = found.get(probe.name, Effort()) + effort
+        asked = min(_ANSWERED, self._edits)
+        length = self._lengths.target + _MORE
+        tokens = asked * (self._lengths.row + length)
+        once = self._through(tokens, self._facts.blocks, length)
+        found["answers"] = (once + Effort(head=2 * self._head * asked * length)) * 2
         return found, tuple(unknown)
 
     def _phases(self, edits: int) -> dict[str, Effort]:

@@ -30,10 +30,10 @@ from revive.runs.resolve import editor_options
 from revive.runs.schema import RunSpec
 from revive.runs.widths import Widths, edited_widths
 
-_GPU = Rates(5e13, 5e13, "a GPU, whose rate is assumed")
-_CPU = Rates(4e10, 4e10, "a CPU thread, whose rate is assumed")
+_GPU = Rates(5e13, "a GPU, whose rate is assumed")
+_CPU = Rates(4e10, "a CPU thread, whose rate is assumed")
 # Of the measured rate of float32 products, what passes through a model reach.
-_FORWARD, _GRADIENT, _HEAD, _DOUBLE = 0.5, 0.4, 0.3, 0.4
+_FORWARD, _GRADIENT, _DOUBLE = 0.65, 0.65, 0.5
 _CALL = 4e-4  # seconds that a block takes besides
 _START = 8.0  # seconds to start the program, and
 _READ = 5e8  # bytes a second of a checkpoint
@@ -146,7 +146,7 @@ def _times(
         rates = _GPU
     elif rates is None:
         threads = spec.threads or 1
-        rates = Rates(_CPU.products * threads, _CPU.head * threads, _CPU.measured_on)
+        rates = Rates(_CPU.products * threads, _CPU.measured_on)
     work = Arithmetic(spec, facts, edits, lengths)
     probing, unknown = work.probing()
 
@@ -164,6 +164,5 @@ def _times(
 
 
 def _seconds(effort: Effort, rates: Rates) -> float:
-    products = effort.forward / _FORWARD + effort.gradient / _GRADIENT + effort.double / _DOUBLE
-    head = effort.head / (_HEAD * rates.head)
-    return products / rates.products + head + effort.calls * _CALL
+    products = effort.forward / _FORWARD + (effort.gradient + effort.head) / _GRADIENT
+    return (products + effort.double / _DOUBLE) / rates.products + effort.calls * _CALL

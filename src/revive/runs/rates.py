@@ -26,16 +26,15 @@ _KEPT = "rates.json"
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Floating point operations a second, float32; the best of some hundredths of a second each.
+    """How fast products are.
 
     Attributes:
-        products: Of 128 tokens with a projection of an MLP.
-        head: Of as many with the embedding matrix, or the beginning of a large one.
+        products: Floating point operations a second, float32, of 128 tokens with the projections of
+            an MLP, up and down; the best of some milliseconds each.
         measured_on: The processor, and how many of its threads.
     """
 
     products: float
-    head: float
     measured_on: str
 
 
@@ -49,20 +48,18 @@ def measure_rates(facts: ModelFacts, threads: int | None, cache: Path | None) ->
     """
     count = threads or os.cpu_count() or 1
     where = f"{_processor()}, {count} of {os.cpu_count() or 1} threads"
-    name = f"{where}, {facts.hidden} x {facts.inner} x {facts.vocabulary}"
+    name = f"{where}, {facts.hidden} x {facts.inner}"
     path = None if cache is None else cache / _KEPT
     kept = {} if path is None else _read(path)
     now = time.time()
     found = kept.get(name)
     if found is not None and 0 <= now - found["when"] < _DAY:
-        return Rates(found["products"], found["head"], where)
-    measured = Rates(
-        _rate(facts.hidden, facts.inner, count),
-        _rate(facts.hidden, facts.vocabulary or facts.hidden, count),
-        where,
-    )
+        return Rates(found["products"], where)
+    up = _rate(facts.hidden, facts.inner, count)
+    down = _rate(facts.inner, facts.hidden, count)
+    measured = Rates(2 / (1 / up + 1 / down), where)
     if path is not None:
-        entry = {"products": measured.products, "head": measured.head, "when": now}
+        entry = {"products": measured.products, "when": now}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({**kept, name: entry}, indent=1))
     return measured
@@ -114,7 +111,7 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
     """What is kept; a file that cannot be read is measured anew."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        wanted = {"products", "head", "when"}
+        wanted = {"products", "when"}
         return {name: entry for name, entry in data.items() if wanted <= entry.keys()}
     except (OSError, ValueError, AttributeError):
         return {}
