@@ -33,7 +33,7 @@ from revive.runs.widths import Widths, edited_widths
 _GPU = Rates(5e13, "a GPU, whose rate is assumed")
 _CPU = Rates(4e10, "a CPU thread, whose rate is assumed")
 # Of the measured rate of float32 products, what passes through a model reach.
-_FORWARD, _GRADIENT, _DOUBLE = 0.65, 0.65, 0.5
+_FORWARD, _GRADIENT, _DOUBLE = 0.6, 0.6, 0.5
 _CALL = 4e-4  # seconds that a block takes besides
 _START = 8.0  # seconds to start the program, and
 _READ = 5e8  # bytes a second of a checkpoint
