@@ -111,7 +111,7 @@ def check(
             f"on a GPU: {told.on_gpu / _GIB:.1f} GiB of its memory and "
             f"{told.beside_gpu / _GIB:.1f} GiB of the host's."
         )
-    for line in _time_told(needs.times):
+    for line in _time_told(needs.times, measured is not None):
         say(line)
     say(
         f"ok: {counted(len(loaded.edits), 'edit')} ({loaded.format}) in "
@@ -144,16 +144,17 @@ def _forms(edits: Sequence[Edit], chats: int) -> str:
     return f"{told}; prompt and target joined: {', '.join(names)}."
 
 
-def _time_told(times: "Times") -> list[str]:
+def _time_told(times: "Times", measured: bool) -> list[str]:
     """What takes how long, and how that is known."""
     before = ", ".join(f"{name} {span(seconds)}" for name, seconds in times.before.items())
     probing = f"{span(sum(times.probing.values()))} of measuring"
     if times.unknown:
         probing += f" and what {', '.join(times.unknown)} take, of which nothing is known"
+    sure = "as a rule within a factor of two" if measured else "of the right order at best"
     return [
         f"time: {span(sum(times.editing.values()))} of editing; {probing}.",
         f"time, once before that (moments, bases and the trial are kept): {before}.",
-        f"time is estimated for {times.measured_on}, all to itself; within a factor of two.",
+        f"time is estimated for {times.measured_on}, all to itself; {sure}.",
     ]
 
 
