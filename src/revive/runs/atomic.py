@@ -37,9 +37,9 @@ def replacing(path: Path) -> Generator[Path, None, None]:
         mode = partial.stat().st_mode  # what the umask asks for; safetensors hides its files
         yield partial
         partial.chmod(stat.S_IMODE(mode))
-        _flush(partial)
+        flush(partial)
         partial.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     except BaseException as error:
         with suppress(OSError):
             partial.unlink()
@@ -118,7 +118,8 @@ def disk_full(path: Path) -> PrerequisiteError:
     )
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have what was written to a file, or which files a folder holds, reach the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from revive.errors import PrerequisiteError
-from revive.runs.atomic import is_disk_full
+from revive.runs.atomic import flush, is_disk_full
 from revive.runs.cache import cache_folder
 
 _PARTIAL = ".partial-"
@@ -56,7 +56,7 @@ def _make(folder: Path, make: Callable[[Path], Path]) -> None:
     with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as private:
         made = make(Path(private))
         for path in made.iterdir():
-            _flush(path)
+            flush(path)
         try:
             made.rename(folder)
         except OSError:
@@ -71,13 +71,5 @@ def _alone(path: Path) -> Generator[None, None, None]:
         with suppress(OSError):  # a file system without locks: the rename decides
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
