@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -43,6 +44,33 @@ def test_ctrl_c_while_libraries_are_imported(spec, tmp_path, library):
         time.sleep(0.002)
     press_ctrl_c(process, "nothing was written yet")
     assert not (tmp_path / "run").exists()
+
+
+IN_A_DESTRUCTOR = """
+import os, signal, time
+from revive.cli.interrupt import CtrlC, Interrupt
+
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+
+interrupt = Interrupt()
+slow = Slow()
+try:
+    del slow
+    time.sleep(60)
+except CtrlC:
+    print("stopped", interrupt.came)
+"""
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path):
+    # Python prints and drops what is raised there; the run went on to its end.
+    ran = subprocess.run(
+        [sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, text=True, check=False
+    )
+    assert (ran.stdout.strip(), ran.stderr) == ("stopped True", "")
 
 
 @pytest.mark.parametrize("batches", [0, 2])

@@ -1,12 +1,16 @@
 """Whether Ctrl-C was pressed, whatever became of its exception on the way."""
 
+import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import typer
 
+_A_MOMENT = 0.02  # seconds; by then a destructor is over
 _NOTHING = "interrupted; nothing was written yet. Call the same command again."
 
 
@@ -33,6 +37,7 @@ class Interrupt:
         usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if usual and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._note)
+            sys.unraisablehook = self._again
 
     def keeps(self, folder: Path, how: str) -> None:
         """Remember where the work that begins now is kept, and how it would be continued."""
@@ -49,6 +54,15 @@ class Interrupt:
         del number, frame
         self.came = True
         raise CtrlC
+
+    def _again(self, lost: Any) -> None:
+        # Python drops what is raised in a destructor or a callback of the garbage collector.
+        if not isinstance(lost.exc_value, CtrlC):
+            sys.__unraisablehook__(lost)
+            return
+        later = threading.Timer(_A_MOMENT, os.kill, [os.getpid(), signal.SIGINT])
+        later.daemon = True
+        later.start()
 
 
 def keeps(context: typer.Context, folder: Path, how: str = "the same command") -> None:

@@ -214,7 +214,9 @@ def _tokenizer(name: str, source: Source, options: Mapping[str, Any]) -> Any:
             f".save_pretrained({str(folder)!r})."
         )
     try:
-        return AutoTokenizer.from_pretrained(source.place, **options)
+        # What it warns of before it fails, its error says again.
+        with _quiet("transformers.tokenization_utils_tokenizers"):
+            return AutoTokenizer.from_pretrained(source.place, **options)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _unreadable(name, source, error) from error
 
