@@ -33,8 +33,8 @@ class Stream:
         return len(self.edits)
 
     def count(self, step: int) -> int:
-        """Number of edits in the first `step` batches."""
-        return self._ends[step]
+        """Number of edits in the first `step` batches; batches of repairs alone add none."""
+        return self._ends[min(step, len(self.batches))]
 
     def standing(self, count: int, removed: Collection[str] = ()) -> tuple[Edit, ...]:
         """Of the first `count` edits those that no later one of them supersedes.

@@ -30,7 +30,7 @@ def check_made(folder: Path) -> str | None:
     failed = [Failure(f["id"], f["reason"]) for e in batches for f in e["failed"]]
     if not failed:
         return None
-    made = sum(len(e["made"]) for e in batches)
+    made = len({i for e in batches for i in e["made"]})
     first = failed[0]
     if made:
         return (

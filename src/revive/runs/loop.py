@@ -1,8 +1,8 @@
 """The run loop: batches in, journal out; start, resume, finish."""
 
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,12 @@ from revive.runs.journal import Event, Journal
 from revive.runs.measurements import MeasurementCache
 from revive.runs.observe import Observer
 from revive.runs.probing import line_of, make_probe, measured_at
+from revive.runs.repair import looked_at, most, unanswered
 from revive.runs.replay import restore
 from revive.runs.schema import RunSpec, SinkSpec
 from revive.runs.spec import dump_spec, load_stored_spec, with_sinks
 from revive.runs.store import RunFolder
-from revive.runs.summary import removed, standing, summarise
+from revive.runs.summary import failed, removed, standing, summarise
 from revive.sources.source import stored_as
 
 UNEDITED_SAMPLE = 200
@@ -160,6 +161,7 @@ class _Run:
         )
         # Of what happened before this process took over; what it does itself it knows.
         self.removed = frozenset[str]()
+        self.failed: set[str] = set()
         self.watch: AlarmWatch | None = None
 
     def announce(self, edits: LoadedEdits) -> None:
@@ -188,50 +190,72 @@ class _Run:
 
     def drive(self, done: int) -> dict[str, Any]:
         """Make every batch after the first `done`, measure, checkpoint, summarise."""
-        last = len(self.stream.batches)
         events = standing(self.journal.events())
         self.removed = removed(events)
+        self.failed = failed(events)
         self.observer.started(self.stream.count(done), len(self.stream))
-        self._measure_if_due(done, measured_at(done, events))
+        coming = self._coming(done + 1)
+        self._measure_if_due(done, coming is None, measured_at(done, events))
         if self.spec.alarm is not None:
             check_metric(self.spec.alarm, self.journal.events())
             self.watch = AlarmWatch(self.spec.alarm, self.journal.events())
-        self._checkpoint_if_due(done)
-        if self._alarm_stops(done):
+        self._checkpoint_if_due(done, coming is None)
+        if self._alarm_stops(done, coming is None):
             return _summarise(self.spec, self.folder, self.journal.events())
-        for step in range(done + 1, last + 1):
-            self._batch(step)
+        step = done
+        while coming is not None:
+            step += 1
+            self._batch(step, coming)
             self.observer.batch(self.stream.count(step))
-            self._measure_if_due(step)
-            self._checkpoint_if_due(step)
-            if self._alarm_stops(step):
+            coming = self._coming(step + 1)
+            self._measure_if_due(step, coming is None)
+            self._checkpoint_if_due(step, coming is None)
+            if self._alarm_stops(step, coming is None):
                 return _summarise(self.spec, self.folder, self.journal.events())
         # Before the line that says that nothing is left to do.
-        answers = self._ask(last)
-        self.journal.append("finish", last, answers=answers, **memory_peaks())
+        answers = self._ask(step)
+        self.journal.append("finish", step, answers=answers, **memory_peaks())
         return _summarise(self.spec, self.folder, self.journal.events())
 
-    def _batch(self, step: int) -> None:
-        batch = self.stream.batches[step - 1]
+    def _coming(self, step: int) -> "_Batch | None":
+        """What a batch holds: the stream's next edits, and those that are made again."""
+        beyond = step > len(self.stream.batches)
+        edits = () if beyond else self.stream.batches[step - 1]
+        repair = self.spec.repair
+        if repair is None:
+            return None if beyond else _Batch(edits)
+        looked = looked_at(repair, self.stream, step, self.removed | self.failed)
+        if looked:
+            self.observer.phase("looking at earlier edits", 0, 0)
+        started = time.perf_counter()
+        with products(self.spec.model.precision):
+            missed = unanswered(self.loaded.model, self.loaded.tokenizer, looked)
+        seconds = {"look": time.perf_counter() - started} if looked else {}
+        again = missed[: most(repair, self.spec.edits.batch_size, alone=beyond)]
+        if beyond and not again:
+            return None
+        return _Batch(edits, again, len(looked), len(missed), seconds)
+
+    def _batch(self, step: int, coming: "_Batch") -> None:
+        batch = coming.edits
         self.observer.phase("editing", 0, 0)
-        result = self.built.engine.apply(batch)
+        result = self.built.engine.apply((*batch, *coming.again))
         # The update file first, then the journal's line: the line is the commit.
         self.folder.save_update(step, result.tensors())
         before = self.stream.supersedes
         superseded = {edit.id: before[edit.id] for edit in batch if edit.id in before}
-        self.journal.append(
-            "batch",
-            step,
-            **batch_fields(batch, result),
-            **({"supersedes": superseded} if superseded else {}),
-        )
+        fields = batch_fields(batch, result, coming.again)
+        fields["seconds"] |= coming.seconds
+        if superseded:
+            fields["supersedes"] = superseded
+        self.journal.append("batch", step, **fields, **coming.record())
+        self.failed |= set(result.failed)
 
-    def _measure_if_due(self, step: int, measured: Collection[str] = ()) -> None:
-        last = len(self.stream.batches)
+    def _measure_if_due(self, step: int, last: bool, measured: Collection[str] = ()) -> None:
         due = [
             probe
             for every, probe in self.probes
-            if probe.name not in measured and (step in (0, last) or step % every == 0)
+            if probe.name not in measured and (last or step % every == 0)
         ]
         if not due:
             return
@@ -285,8 +309,7 @@ class _Run:
         write_table(self.folder, table, step, sorted(gone))
         return table.counts()
 
-    def _checkpoint_if_due(self, step: int) -> None:
-        last = step == len(self.stream.batches)
+    def _checkpoint_if_due(self, step: int, last: bool) -> None:
         if step == 0 or (step % self.spec.checkpoint.every and not last):
             return
         if step in self.folder.checkpoints():
@@ -296,13 +319,13 @@ class _Run:
         )
         self.journal.append("checkpoint", step, **memory_peaks())
 
-    def _alarm_stops(self, step: int) -> bool:
+    def _alarm_stops(self, step: int, last: bool) -> bool:
         """Raise the alarm if the journal calls for it; whether the run ends here because of it."""
         alarm = self.spec.alarm
         raised = None if self.watch is None else self.watch.raised()
         if alarm is None or self.watch is None or raised is None:
             return False
-        stops = alarm.stop and step < len(self.stream.batches)
+        stops = alarm.stop and not last
         answers = {"answers": self._ask(step)} if stops else {}
         event = self.journal.append(
             "alarm",
@@ -319,13 +342,48 @@ class _Run:
         return stops
 
 
-def batch_fields(batch: tuple[Edit, ...], result: BatchResult) -> dict[str, Any]:
-    """What the journal holds of a batch."""
+@dataclass(frozen=True)
+class _Batch:
+    """What a batch holds, and how what it repairs was found.
+
+    Attributes:
+        edits: Of the stream.
+        again: Those that are made again.
+        looked: How many earlier edits were looked at.
+        missed: Of those, how many did not answer.
+        seconds: What the look took, by phase; empty where there was none.
+    """
+
+    edits: tuple[Edit, ...]
+    again: tuple[Edit, ...] = ()
+    looked: int = 0
+    missed: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def record(self) -> dict[str, Any]:
+        """What the journal holds of the repairs; nothing where nothing was looked at."""
+        if not self.looked:
+            return {}
+        ids = [edit.id for edit in self.again]
+        return {"repairs": {"edits": ids, "looked": self.looked, "missed": self.missed}}
+
+
+def batch_fields(
+    batch: tuple[Edit, ...], result: BatchResult, again: tuple[Edit, ...] = ()
+) -> dict[str, Any]:
+    """What the journal holds of a batch.
+
+    Args:
+        batch: Its edits.
+        result: What became of them.
+        again: Edits of earlier batches that were made again with them.
+    """
+    whole = (*batch, *again)
     return {
         "edits": [edit.id for edit in batch],
         "made": list(result.made),
         "failed": [{"id": i, "reason": reason} for i, reason in result.failed.items()],
-        "unsolved": {batch[i].id: loss for i, loss in result.outcome.unsolved.items()},
+        "unsolved": {whole[i].id: loss for i, loss in result.outcome.unsolved.items()},
         "withheld": {i: round(x, 4) for i, x in result.withheld.items() if x >= WITHHELD},
         "sites": {
             a.site.key: {

@@ -37,6 +37,7 @@ def known_reasons(events: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Why, .
             named = failure if isinstance(failure, dict) else {"id": failure}
             why = Why("failed", str(named.get("reason", "no reason recorded")))
             found[str(named.get("id", ""))] = (why,)
+        again = (event.get("repairs") or {}).get("edits", ())
         for edit in event.get("made") or ():
             against: list[Why] = []
             if edit in unsolved:
@@ -45,6 +46,9 @@ def known_reasons(events: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Why, .
             if edit in withheld:
                 share = float(withheld[edit])
                 against.append(Why("withheld", f"the guard took out {share:.0%} of its update"))
+            if edit in again:
+                # What its first batch had against it does not count any more.
+                against.append(Why("weak", "it was made again, and still does not answer"))
             if against:
                 found[edit] = tuple(against)
     for edit in removed(events):

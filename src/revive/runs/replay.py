@@ -69,7 +69,8 @@ class BatchContents:
             if event["event"] == "batch":
                 made[event["step"]] = event["made"]
             elif event.get("edit"):
-                removed.setdefault(event["batch"], set()).add(event["edit"])
+                for batch in (event["batch"], *event.get("repairs", ())):
+                    removed.setdefault(batch, set()).add(event["edit"])
         return cls(made, removed)
 
 
@@ -80,7 +81,9 @@ def standing_updates(folder: RunFolder, contents: BatchContents, step: int) -> d
     """
     tensors = folder.load_update(step)
     updates, columns = stored_updates(tensors), stored_columns(tensors)
-    gone = {contents.made[step].index(edit) for edit in contents.removed.get(step, ())}
+    # A repair that was rolled back is not made again where its edit was taken out.
+    made = contents.made[step]
+    gone = {made.index(edit) for edit in contents.removed.get(step, ()) if edit in made}
     for key, factors in updates.items() if gone else ():
         left = factors.left.clone()
         left[:, [c for c, owner in enumerate(columns[key]) if owner in gone]] = 0

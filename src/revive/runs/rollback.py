@@ -63,7 +63,7 @@ def rollback_to(folder: Path, step: int) -> Undone:
         journal.append("rollback", step, to=step)
         run.drop_after(step)
     before = removed(history)
-    taken = tuple(i for e in gone for i in e["made"] if i not in before)
+    taken = tuple(i for e in gone for i in e["edits"] if i in e["made"] and i not in before)
     again = f"'revive resume {folder}' makes the batches again."
     return Undone(step, taken, sum(squares) ** 0.5, again)
 
@@ -100,12 +100,16 @@ def rollback_edit(
         journal = Journal.open(run.journal)
         history = standing(journal.events())
         events = [e for e in history if e["event"] == "batch"]
-        batch = next((e for e in events if edit_id in e["made"]), None)
+        holding = [e for e in events if edit_id in e["made"]]
         gone = removed(history)
-        if batch is None or edit_id in gone:
+        if not holding or edit_id in gone:
             raise SpecError(_unknown(edit_id, events, gone))
+        batch, *repairs = holding
         step, last = batch["step"], journal.committed_step()
         parts = _parts(run, batch, edit_id)
+        for again in repairs:
+            for key, part in _parts(run, again, edit_id).items():
+                parts[key] = parts[key] + part
         moved = None
         if measure:
             try:
@@ -119,13 +123,15 @@ def rollback_edit(
         # Checkpoints that hold the edit go first: after a kill in between, the sums are replayed.
         run.drop_checkpoints_from(step)
         found: dict[str, Any] = {} if moved is None else {"moved": moved.as_dict()}
+        if repairs:
+            found["repairs"] = [e["step"] for e in repairs]
         journal.append("rollback", last, edit=edit_id, batch=step, **found)
     note = _of_its_fact(history, edit_id) + _note(batch, last - step, measure)
     return Undone(last, (edit_id,), _square(parts) ** 0.5, note, moved)
 
 
 def _unknown(edit_id: str, events: Sequence[Mapping[str, Any]], gone: frozenset[str]) -> str:
-    held = [i for e in events for i in e["made"] if i not in gone]
+    held = [*dict.fromkeys(i for e in events for i in e["made"] if i not in gone)]
     more = f" and {len(held) - 3:,} more" if len(held) > 3 else ""
     some = f": {', '.join(held[:3])}{more}" if held else ""
     taken = "; it was taken out before" if edit_id in gone else ""
@@ -171,17 +177,17 @@ def _side_effects(
     stands = {
         edit.id for edit in made.standing(made.count(journal.committed_step()), removed(history))
     } - {edit_id}
-    mates: list[str] = []
-    others: list[str] = []
+    mates: dict[str, None] = {}
+    others: dict[str, None] = {}
     for event in events:
-        (mates if edit_id in event["made"] else others).extend(event["made"])
+        (mates if edit_id in event["made"] else others).update(dict.fromkeys(event["made"]))
     return SideEffects(
         rebuilt.spec,
         rebuilt.loaded,
         rebuilt.ledger,
         removed=by_id[edit_id],
         batch=[by_id[i] for i in mates if i in stands],
-        others=[by_id[i] for i in others if i in stands],
+        others=[by_id[i] for i in others if i in stands and i not in mates],
         probes=[make_probe(p) for p in rebuilt.spec.probes if p.name in GENERAL],
         sample=sample,
         told=told or (lambda _text: None),

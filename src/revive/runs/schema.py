@@ -327,6 +327,24 @@ class AlarmSpec(_Part):
         return self
 
 
+class RepairSpec(_Part):
+    """Edits that no longer answer are made again with a later batch; see `runs.repair`.
+
+    Attributes:
+        every: Look after every so many batches.
+        sample: Edits looked at each time, besides those of the batch before: a window that moves on
+            over all that stand. A look is one forward pass of an edit's prompt and target.
+        share: At most so many are made again with a batch, over its size.
+        rounds: Batches of repairs alone at the end of the stream, each as large as a batch. The
+            first looks at every edit that stands.
+    """
+
+    every: Count = 1
+    sample: Count = 200
+    share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    rounds: Annotated[int, Field(ge=0, le=1000)] = 1
+
+
 class MomentsSpec(_Part):
     """Text that key second moments are taken from.
 
@@ -366,6 +384,7 @@ class RunSpec(_Part):
         checkpoint: When the state is saved.
         alarm: When to warn of a collapse, or to stop; None watches nothing.
         sinks: Where else the journal goes; they change nothing of a run.
+        repair: Whether edits that no longer answer are made again; None makes each once.
         moments: Text for key second moments.
         seed: Of everything that draws and has no seed of its own.
         threads: CPU threads; None leaves it to torch. Part of what makes runs bit-identical.
@@ -383,6 +402,7 @@ class RunSpec(_Part):
     checkpoint: CheckpointSpec = CheckpointSpec()
     alarm: AlarmSpec | None = None
     sinks: list[SinkSpec] = Field(default_factory=list[SinkSpec])
+    repair: RepairSpec | None = None
     moments: MomentsSpec = MomentsSpec()
     seed: Seed = 0
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None

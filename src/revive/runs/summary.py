@@ -1,7 +1,7 @@
 """`summary.json`, derived from the journal alone."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from revive.runs.schema import RunSpec
 
@@ -61,7 +61,7 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
         "guard": spec.guard.title,
         "edits": sum(len(e["edits"]) for e in made),
         "batches": len(made),
-        "failed": sum(len(e["failed"]) for e in made),
+        "failed": sum(_id(f) in e["edits"] for e in made for f in e["failed"]),
         "removed": len(removed(events)),
         "final": final,
         "unedited": unedited,
@@ -73,6 +73,9 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     }
     if peaks["peak_gpu_memory_bytes"]:
         summary["peak_gpu_memory_bytes"] = peaks["peak_gpu_memory_bytes"]
+    repaired = sum(len(e["repairs"]["edits"]) for e in made if "repairs" in e)
+    if spec.repair is not None:
+        summary["repaired"] = repaired
     answers = [e for e in counted if e.get("answers") or e["event"] == "rollback"]
     if answers and answers[-1]["event"] != "rollback":
         summary["answers"] = answers[-1]["answers"]
@@ -85,6 +88,16 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     if spec.role is not None:
         summary["role"] = spec.role
     return summary
+
+
+def _id(failure: object) -> str:
+    # An id alone is what very old journals have.
+    return str(cast("dict[str, object]", failure)["id"] if isinstance(failure, dict) else failure)
+
+
+def failed(events: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Ids of edits that could not be made in a batch that stands."""
+    return {_id(f) for e in standing(events) if e["event"] == "batch" for f in e["failed"]}
 
 
 def removed(events: Sequence[Mapping[str, Any]]) -> frozenset[str]:
