@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from calling import arguments, edit, environment, events, write_edits
+from calling import arguments, edit, environment, events, files, write_edits
 from tiny import byte_tokenizer, tiny_model
 
 from revive.cli import main
@@ -250,22 +250,81 @@ def with_code(model, tmp_path):
     return folder, marker
 
 
-def test_code_of_a_model_runs_only_where_asked_for(
+def test_code_of_a_model_runs_only_where_a_command_allows_it(
     revive, spec, edits, with_code, tmp_path, monkeypatch
 ):
     folder, marker = with_code
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     path = spec(model={"name": str(folder), "device": "cpu"})
-    told = ("brings code of its own", "trust_remote_code")
+    told = ("code", "which was not run", "add --trust-remote-code")
     revive("run", path, "--out", "out", "--quiet").refused(2, *told)
     given = ("evaluate", folder, "--edits", edits, "--tasks", "edits", "--device", "cpu", "--quiet")
-    revive(*given).refused(2, *told, "--trust-remote-code")
+    revive(*given).refused(2, *told)
+    # A spec may come from somebody else: what it says is no consent.
+    asking = spec("asking.yaml", model={"name": str(folder), "trust_remote_code": True})
+    for name in (asking, path):
+        more = () if name is asking else ("--set", "model.trust_remote_code=true")
+        revive("run", name, "--out", "out", "--quiet", *more).refused(2, *told)
+        revive("calibrate", name, "--quiet", *more).refused(2, *told)
     assert not marker.exists()
     assert not (tmp_path / "out").exists()
-    # Negative control: asked for, it does run.
+    # Negative control: allowed, it does run.
     ran = revive(*given, "--trust-remote-code", "--json")
     assert ran.code == 0, ran.err
     assert marker.read_text("utf-8") == "ran"
-    ran = revive("run", path, "--set", "model.trust_remote_code=true", "--out", "out", "--quiet")
+    ran = revive("run", path, "--trust-remote-code", "--out", "out", "--quiet")
     assert ran.code == 0, ran.err
     assert events(tmp_path / "out")[-1] == "finish"
+
+
+LOADING = {
+    "resume": ("resume", "out"),
+    "export": ("export", "out", "exported"),
+    "delta": ("export", "out", "exported", "--format", "delta"),
+    "lora": ("export", "out", "exported", "--format", "lora"),
+    "rollback --out": ("rollback", "out", "--to", "1", "--out", "exported"),
+    "rollback --edit": ("rollback", "out", "--edit", "home-1"),
+}
+
+
+def test_a_run_folder_allows_no_code_for_whoever_takes_it_over(
+    revive, spec, with_code, tmp_path, monkeypatch
+):
+    folder, marker = with_code
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    path = spec(model={"name": str(folder), "device": "cpu"})
+    ran = revive("run", path, "--trust-remote-code", "--out", "made", "--quiet")
+    assert ran.code == 0, ran.err
+    made = {p: b for p, b in files(tmp_path / "made").items() if p != ".lock"}
+    for name, command in LOADING.items():
+        for allowed in (False, True):
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            shutil.rmtree(tmp_path / "exported", ignore_errors=True)
+            shutil.copytree(tmp_path / "made", tmp_path / "out")
+            if name == "resume":
+                assert revive("rollback", "out", "--to", "1").code == 0
+            marker.unlink(missing_ok=True)
+            ran = revive(*command, "--quiet", *(("--trust-remote-code",) if allowed else ()))
+            if allowed:
+                assert ran.code == 0, (name, ran.err)
+            else:
+                ran.refused(2, "code that comes with", "add --trust-remote-code")
+                assert not (tmp_path / "exported").exists()
+                assert not marker.exists()
+                kept = files(tmp_path / "out")
+                if name != "resume":
+                    assert {p: kept.get(p) for p in made} == made, name
+
+
+@pytest.mark.parametrize("key", ["_attn_implementation", "_experts_implementation"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_config_fetches_no_kernels(revive, spec, model, tmp_path, key, nested):
+    folder = shutil.copytree(model, tmp_path / "kernels")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    named = {key: "somebody/kernel"}
+    (folder / "config.json").write_text(
+        json.dumps({**config, **({"text_config": named} if nested else named)}), "utf-8"
+    )
+    path = spec(model={"name": str(folder), "device": "cpu"})
+    ran = revive("run", path, "--out", "out", "--quiet", "--trust-remote-code")
+    ran.refused(2, key, "somebody/kernel", "names code from the hub")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from revive.cli.model_options import TrustRemoteCode
 from revive.cli.output import print_json, print_table, say, say_text
 from revive.errors import SpecError
 
@@ -59,6 +60,7 @@ def calibrate(
     forget: Annotated[
         bool, typer.Option("--forget", help="Of a model: go back to the rule's blocks.")
     ] = False,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -83,27 +85,36 @@ def calibrate(
         revive calibrate ./my-model
     """
     if not spec.lower().endswith(_SPECS):
-        _blocks(spec, set_ or [], dry_run=dry_run, forget=forget, quiet=quiet, json=json)
+        _blocks(
+            spec,
+            set_ or [],
+            trust_code=trust_remote_code,
+            dry_run=dry_run,
+            forget=forget,
+            quiet=quiet,
+            json=json,
+        )
         return
     if dry_run or forget:
         raise SpecError(
             "--dry-run and --forget are for a model; a spec's calibration keeps nothing."
         )
-    from revive.runs.spec import editor_options, load_spec, read_model_config, resolve
+    from revive.runs.spec import editor_options, load_spec, read_model_config, resolve, with_code
 
-    read = load_spec(Path(spec), set_ or ())
+    read = with_code(load_spec(Path(spec), set_ or ()), trust_remote_code)
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
     say_text(read, resolved, quiet=quiet or json)
     from revive.cli.watch import hushed
     from revive.progress import progress_on_stderr
     from revive.runs.scan import scan_energy, scan_strength
 
-    silent = quiet or json
+    silent, allowed = quiet or json, trust_remote_code
     with hushed() if silent else nullcontext(), progress_on_stderr(quiet=silent) as told:
         if of is Parameter.ENERGY:
-            name, found, said = "energy", scan_energy(resolved, told), ""
+            found, name, said = scan_energy(resolved, told, trust_code=allowed), "energy", ""
         else:
-            name, found = editor_options(resolved.editor).strength, scan_strength(resolved, told)
+            found = scan_strength(resolved, told, trust_code=allowed)
+            name = editor_options(resolved.editor).strength
             said = found.told()
     _show(name, found.value, [asdict(t) for t in found.trials], json)
     if said:
@@ -124,7 +135,14 @@ def _show(name: str, chosen: float, trials: list[dict[str, float]], json: bool) 
 
 
 def _blocks(
-    model: str, overrides: list[str], *, dry_run: bool, forget: bool, quiet: bool, json: bool
+    model: str,
+    overrides: list[str],
+    *,
+    trust_code: bool,
+    dry_run: bool,
+    forget: bool,
+    quiet: bool,
+    json: bool,
 ) -> None:
     """Choose a model's blocks, or forget what was chosen."""
     from revive.presets.facts import model_facts
@@ -133,8 +151,9 @@ def _blocks(
     from revive.runs.cache import cache_folder
     from revive.runs.layers import bare_spec
     from revive.runs.model_config import read_model_config
+    from revive.runs.spec import with_code
 
-    spec = bare_spec({"name": model}, overrides)
+    spec = with_code(bare_spec({"name": model}, overrides), trust_code)
     config = read_model_config(spec.model.name, spec.model.revision)
     if forget:
         gone = forget_blocks(cache_folder(), spec.model, config)
@@ -155,7 +174,7 @@ def _blocks(
 
     silent = quiet or json
     with hushed() if silent else nullcontext(), progress_on_stderr(quiet=silent) as told:
-        found = scan_blocks(spec, model_facts(config), cache_folder(), told)
+        found = scan_blocks(spec, model_facts(config), cache_folder(), told, trust_code=trust_code)
     serves = found.chosen.score > 0
     ruled = " --set editor.preset=rule" if any("editor.preset" in o for o in overrides) else ""
     if serves and not dry_run:

@@ -121,7 +121,9 @@ def edit(
 
     keeps(context, folder)
     with watch(out.name, quiet) as observer:
-        summary = apply_and_save(resolved, folder, out, observer, dtype=save_dtype)
+        summary = apply_and_save(
+            resolved, folder, out, observer, dtype=save_dtype, trust_code=trust_remote_code
+        )
     failed = check_made(folder)
     if failed is not None:
         say(failed)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from revive.cli.model_options import TrustRemoteCode
 from revive.cli.output import print_json, say
 from revive.wording import counted
 
@@ -36,6 +37,7 @@ def export(
         str | None,
         typer.Option(help="Of a model folder: float32, bfloat16, ... \\[default: the base's]."),
     ] = None,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -55,7 +57,15 @@ def export(
     from revive.export.run import export_run
 
     with hushed() if quiet or json else nullcontext():
-        done = export_run(run, out, format_.value, step=step, rank=rank, dtype=dtype)
+        done = export_run(
+            run,
+            out,
+            format_.value,
+            step=step,
+            rank=rank,
+            dtype=dtype,
+            trust_code=trust_remote_code,
+        )
     if json:
         print_json(
             {

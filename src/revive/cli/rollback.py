@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from revive.cli.model_options import TrustRemoteCode
 from revive.cli.output import print_json, print_table, say, show
 from revive.errors import SpecError
 from revive.wording import counted
@@ -38,6 +39,7 @@ def rollback(
     sample: Annotated[
         int, typer.Option(min=0, help="Measure at most so many edits of other batches.")
     ] = 200,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -56,8 +58,12 @@ def rollback(
         raise SpecError("rollback: give either --to STEP or --edit ID.")
     if out is not None:
         from revive.cli.edit import check_free
+        from revive.runs.spec import load_stored_spec, refuse_code
+        from revive.runs.store import RunFolder
 
         check_free(out)
+        # Before anything is undone.
+        refuse_code(load_stored_spec(RunFolder.open(folder).spec).model, trust_remote_code)
     from revive.runs.rollback import rollback_edit, rollback_to
 
     with _hushed(quiet or json, loading=out is not None or (to is None and measure)):
@@ -70,11 +76,12 @@ def rollback(
                 measure=measure,
                 sample=sample,
                 told=lambda text: say(f"{text} ...", quiet=quiet or json),
+                trust_code=trust_remote_code,
             )
         if out is not None:
             from revive.export.run import export_run
 
-            export_run(folder, out, "hf")
+            export_run(folder, out, "hf", trust_code=trust_remote_code)
     if json:
         print_json(
             {

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from revive.cli.interrupt import keeps
+from revive.cli.model_options import TrustRemoteCode
 from revive.cli.output import print_json, print_metrics, say, say_text
 from revive.wording import counted
 
@@ -23,6 +24,7 @@ def run(
         list[str] | None,
         typer.Option("--sink", help="Also send the journal there; see 'revive list sinks'."),
     ] = None,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -30,19 +32,27 @@ def run(
 
     Example: revive run recipes/lab.yaml --set guard.energy=0.2 --out runs/lab
     """
-    from revive.runs.spec import load_spec, named_sinks, read_model_config, resolve, with_sinks
+    from revive.runs.spec import (
+        load_spec,
+        named_sinks,
+        read_model_config,
+        resolve,
+        with_code,
+        with_sinks,
+    )
     from revive.runs.store import RunFolder
 
     read = with_sinks(load_spec(spec, set_ or ()), named_sinks(sink or ()))
     folder = out if out is not None else Path("runs") / spec.stem
     RunFolder.check_free(folder)
+    read = with_code(read, trust_remote_code)
     resolved = resolve(read, read_model_config(read.model.name, read.model.revision))
     say_text(read, resolved, quiet=quiet)
     from revive.runs.loop import start
 
     keeps(context, folder, f"'revive resume {folder}'")
     with _watch(resolved.label or resolved.editor.name, quiet) as observer:
-        summary = start(resolved, folder, observer)
+        summary = start(resolved, folder, observer, trust_code=trust_remote_code)
     _finish(folder, summary, json)
 
 
@@ -53,6 +63,7 @@ def resume(
         list[str] | None,
         typer.Option("--sink", help="Also send the journal there; see 'revive list sinks'."),
     ] = None,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -71,7 +82,7 @@ def resume(
 
     keeps(context, folder, f"'revive resume {folder}'")
     with _watch(folder.name, quiet) as observer:
-        summary = resume_run(folder, observer, sinks=more)
+        summary = resume_run(folder, observer, sinks=more, trust_code=trust_remote_code)
     _finish(folder, summary, json)
 
 

@@ -178,6 +178,7 @@ def _make_runs(
     told: Callable[[str, int, int], None],
 ) -> list[Path]:
     from revive.runs.arms import run_arms
+    from revive.runs.attempt import Here
     from revive.studies.drift_arms import lab_arms, model_arms
 
     arms = [
@@ -196,7 +197,9 @@ def _make_runs(
         done[label] = edited
         told("drift", sum(done.values()), limit * len(arms))
 
-    run_arms(arms, out / "runs", jobs=jobs, report=report)
+    # What a command allows, it allows the runs that it makes.
+    place = Here(trust_code=bool(model.get("trust_remote_code")))
+    run_arms(arms, out / "runs", jobs=jobs, report=report, place=place)
     return [out / "runs" / arm.name for arm in arms]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from revive.cli.interrupt import keeps
+from revive.cli.model_options import TrustRemoteCode
 from revive.cli.output import print_json, print_table, say, show
 from revive.wording import counted
 
@@ -62,6 +63,7 @@ def sweep(
         bool, typer.Option("--table", help="Only print the table of what is there.")
     ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print it as Markdown.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
@@ -83,6 +85,7 @@ def sweep(
     from dataclasses import asdict
 
     from revive.errors import SpecError
+    from revive.runs.attempt import Here
     from revive.runs.sweep import cells, load_sweep
     from revive.runs.sweep_table import markdown as as_markdown
     from revive.runs.sweep_table import rows
@@ -97,11 +100,17 @@ def sweep(
     if not table:
         keeps(context, out)
         todo = [a for a in arms if not (out / a.name / "summary.json").exists()]
-        where = nullcontext()
+        where = nullcontext(Here(trust_code=trust_remote_code))
         if on is On.RAY and todo:
             from revive.runs.cluster import cluster
 
-            where = cluster(address, [a.spec for a in todo], gpus=gpus, scratch=scratch)
+            where = cluster(
+                address,
+                [a.spec for a in todo],
+                gpus=gpus,
+                scratch=scratch,
+                trust_code=trust_remote_code,
+            )
         with where as place:
             failures = _make(arms, out, jobs, retries, quiet, place)
     found = rows(grid, out, wanted.metrics, failures)
@@ -136,7 +145,7 @@ def _make(
     jobs: int | None,
     retries: int,
     quiet: bool,
-    place: "Place | None",
+    place: "Place",
 ) -> dict[str, str]:
     """Make the runs, with progress; reason by name of those that failed."""
     from revive.cli.progress import RunProgress

@@ -58,6 +58,7 @@ def export_run(
     step: int | None = None,
     rank: int | None = None,
     dtype: str | None = None,
+    trust_code: bool = False,
 ) -> Exported:
     """Export a run.
 
@@ -67,6 +68,7 @@ def export_run(
         form: `hf` for a model folder, `delta` for factors, `lora` for a PEFT adapter.
         step: After this batch; the last committed one if None.
         dtype: Of the weights of a model folder; None for the base's.
+        trust_code: Whether code that comes with the model may run, if the spec asks for it.
         rank: Of an adapter: at most so many columns; None for as many as it needs to be exact.
 
     Raises:
@@ -83,7 +85,7 @@ def export_run(
         raise SpecError("--rank: give at least 1.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SpecError(f"{out} exists and is not empty; choose another folder.")
-    rebuilt = rebuild(folder, step, lazily=True)
+    rebuilt = rebuild(folder, step, lazily=True, trust_code=trust_code)
     edits = _edits_in(folder, rebuilt.step)
     written = {} if form == "hf" else totals(rebuilt.ledger, rank)
     cost = None

@@ -299,8 +299,7 @@ def _unreadable(name: str, source: Source, error: Exception) -> Exception:
         # transformers' own advice is about a Python argument.
         return SpecError(
             f"model: {name} brings code of its own, which was not run. Read it, and if you trust "
-            "it say so: model.trust_remote_code: true in a spec (--set "
-            "model.trust_remote_code=true), or --trust-remote-code."
+            "it add --trust-remote-code (trust_remote_code=True in Python)."
         )
     if source.folder is not None:
         return SpecError(f"model: cannot read {name}: {reason}")

@@ -77,6 +77,7 @@ def apply_and_save(
     observer: Observer | None = None,
     *,
     dtype: str | None = None,
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Drive the run to its end (resuming it if it was interrupted), then save the model.
 
@@ -86,6 +87,7 @@ def apply_and_save(
         out: Folder of the edited model; appears whole or not at all.
         observer: Told about progress.
         dtype: Of the saved weights; None for the base's.
+        trust_code: Whether code that comes with the model may run, if the spec asks for it.
 
     Returns:
         The run's summary, and under `saved` the dtype of the saved model and what rounding to it
@@ -97,11 +99,11 @@ def apply_and_save(
     """
     if (folder / "spec.yaml").exists():
         _check_same(spec, folder)
-        summary = resume(folder, observer, sinks=spec.sinks)
+        summary = resume(folder, observer, sinks=spec.sinks, trust_code=trust_code)
     else:
-        summary = start(spec, folder, observer)
+        summary = start(spec, folder, observer, trust_code=trust_code)
     check_made(folder)
-    done = export_run(folder, out, "hf", dtype=dtype)
+    done = export_run(folder, out, "hf", dtype=dtype, trust_code=trust_code)
     saved = None if done.rounding is None else asdict(done.rounding)
     return {**summary, "saved": saved}
 

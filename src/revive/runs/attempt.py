@@ -67,7 +67,14 @@ class Place(Protocol):
 
 
 class Here:
-    """Processes on this machine, one per core."""
+    """Processes on this machine, one per core.
+
+    Args:
+        trust_code: Whether runs may run code that comes with their models.
+    """
+
+    def __init__(self, *, trust_code: bool = False) -> None:
+        self._trust_code = trust_code
 
     @property
     def slots(self) -> int:
@@ -76,7 +83,14 @@ class Here:
 
     def attempt(self, name: str, spec: Mapping[str, Any], out: Path) -> "Process":
         """A process with a session of its own, so that Ctrl-C is answered by this one alone."""
-        return Process(name, format_yaml(spec), out, threads=threads_of(spec), start_session=True)
+        return Process(
+            name,
+            format_yaml(spec),
+            out,
+            threads=threads_of(spec),
+            start_session=True,
+            trust_code=self._trust_code,
+        )
 
 
 class Process:
@@ -97,6 +111,7 @@ class Process:
         start_session: bool = False,
         folder: str | None = None,
         more: Mapping[str, str] | None = None,
+        trust_code: bool = False,
     ) -> None:
         """Start it.
 
@@ -108,6 +123,7 @@ class Process:
             start_session: Whether signals of this terminal pass it by.
             folder: Its working folder; default this process's.
             more: Further environment.
+            trust_code: Whether code that comes with the model may run.
         """
         self._log = base / f"{name}.log"
         place = base / name
@@ -118,6 +134,8 @@ class Process:
             path = base / f"{name}.yaml"
             path.write_text(spec, encoding="utf-8")
             command = ["run", str(path), "--out", str(place)]
+        if trust_code:
+            command.append("--trust-remote-code")
         # The math libraries size their pools at import: too many of them fight for the cores.
         count = str(threads)
         environment = {**os.environ, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}

@@ -27,7 +27,7 @@ from revive.runs.engine import Engine, SolvedAhead
 from revive.runs.experts import refuse_on_experts
 from revive.runs.originals import originals
 from revive.runs.schema import GuardSpec, ModelSpec, RunSpec
-from revive.runs.spec import editor_options, guard_settings
+from revive.runs.spec import editor_options, guard_settings, refuse_code
 from revive.runs.text_statistics import Notify, TextStatistics, reads_inputs, silent
 from revive.runs.trials import Calibration, solved_once, suffices, trial_edits
 
@@ -51,8 +51,21 @@ class Built:
     calibration: Calibration | None
 
 
-def load_from_spec(model: ModelSpec, edited: Sequence[int] = ()) -> LoadedModel:
-    """Load the model a spec names, with the projections of these blocks ready to be edited."""
+def load_from_spec(
+    model: ModelSpec, edited: Sequence[int] = (), *, trust_code: bool = False
+) -> LoadedModel:
+    """Load the model a spec names, with the projections of these blocks ready to be edited.
+
+    Args:
+        model: Of the spec.
+        edited: Blocks.
+        trust_code: Whether whoever asks for this lets code run that comes with the model. A spec
+            says only that there is such code: it may come from somebody else.
+
+    Raises:
+        SpecError: The spec asks for that code, and nobody here has allowed it.
+    """
+    refuse_code(model, trust_code)
     return load_model(
         model.name,
         dtype=model.dtype,
@@ -65,9 +78,10 @@ def load_from_spec(model: ModelSpec, edited: Sequence[int] = ()) -> LoadedModel:
     )
 
 
-def load_for(spec: RunSpec) -> LoadedModel:
-    """Load the model of a resolved spec."""
-    return load_from_spec(spec.model, editor_options(spec.editor).layers or ())
+def load_for(spec: RunSpec, *, trust_code: bool = False) -> LoadedModel:
+    """Load the model of a resolved spec; see `load_from_spec`."""
+    layers = editor_options(spec.editor).layers or ()
+    return load_from_spec(spec.model, layers, trust_code=trust_code)
 
 
 def build(

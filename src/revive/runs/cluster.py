@@ -25,13 +25,20 @@ class Cluster:
     """Runs are actors: Ray gives each its CPUs and GPUs, and queues those that must wait."""
 
     def __init__(
-        self, ray: Any, token: str, *, gpus: int | None = None, scratch: Path | None = None
+        self,
+        ray: Any,
+        token: str,
+        *,
+        gpus: int | None = None,
+        scratch: Path | None = None,
+        trust_code: bool = False,
     ) -> None:
         """Use `cluster`, which connects and disconnects."""
         self._ray = ray
         self._token = token
         self._gpus = gpus
         self._scratch = scratch
+        self._trust_code = trust_code
         self._nodes: list[Mapping[str, float]] = [
             node["Resources"] for node in ray.nodes() if node["Alive"]
         ]
@@ -54,6 +61,7 @@ class Cluster:
             threads=wanted.cpus,
             gpus=wanted.gpus > 0,
             scratch=None if self._scratch is None else str(self._scratch),
+            trust_code=self._trust_code,
         )
         remote = self._ray.remote(Trial).options(
             num_cpus=wanted.cpus, num_gpus=wanted.gpus, max_restarts=0, max_task_retries=0
@@ -95,6 +103,7 @@ def cluster(
     *,
     gpus: int | None = None,
     scratch: Path | None = None,
+    trust_code: bool = False,
 ) -> Generator[Cluster, None, None]:
     """Connect to a cluster, or start one on this machine for as long as it is needed.
 
@@ -104,6 +113,7 @@ def cluster(
         specs: Of the runs, to see whether they fit.
         gpus: GPUs of a run, whatever its spec says.
         scratch: Folder on the nodes to work in, even where they see the sweep's own.
+        trust_code: Whether runs may run code that comes with their models.
 
     Raises:
         PrerequisiteError: ray is not installed, no cluster answers, or a run fits no node.
@@ -122,6 +132,7 @@ def cluster(
 
         most = max((threads_of(spec) for spec in specs), default=1)
         with local(ray, most) if address is None else existing(ray, address):
-            there = Cluster(ray, secrets.token_hex(8), gpus=gpus, scratch=scratch)
+            token = secrets.token_hex(8)
+            there = Cluster(ray, token, gpus=gpus, scratch=scratch, trust_code=trust_code)
             there.check(specs, final=address is None)
             yield there

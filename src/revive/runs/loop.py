@@ -51,13 +51,16 @@ WITHHELD = 0.5
 """From this share on, the journal tells what a guard took out of one edit's update."""
 
 
-def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict[str, Any]:
+def start(
+    spec: RunSpec, folder: Path, observer: Observer | None = None, *, trust_code: bool = False
+) -> dict[str, Any]:
     """Begin a run and drive it to its end.
 
     Args:
         spec: A resolved spec.
         folder: The run folder; must not hold anything yet.
         observer: Told about progress.
+        trust_code: Whether code that comes with the model may run, if the spec asks for it.
 
     Returns:
         The summary, as written to `summary.json`.
@@ -69,7 +72,7 @@ def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict
     """
     edits = read_edits(spec)
     sinks = make_sinks(spec.sinks)
-    loaded = load_for(spec)
+    loaded = load_for(spec, trust_code=trust_code)
     check_forms(loaded.tokenizer, edits.edits)
     run_folder = RunFolder.create(folder)
     with run_folder.lock():
@@ -81,7 +84,11 @@ def start(spec: RunSpec, folder: Path, observer: Observer | None = None) -> dict
 
 
 def resume(
-    folder: Path, observer: Observer | None = None, *, sinks: Sequence[SinkSpec] = ()
+    folder: Path,
+    observer: Observer | None = None,
+    *,
+    sinks: Sequence[SinkSpec] = (),
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Continue a run where its journal ends. A finished run returns its summary.
 
@@ -91,6 +98,7 @@ def resume(
         folder: The run folder.
         observer: Told about progress.
         sinks: Where else the journal goes, from its first line on, besides the spec's; kept in it.
+        trust_code: Whether code that comes with the model may run, if the spec asks for it.
 
     Raises:
         SpecError: Not a run folder, or its spec, edits or model are not what they were.
@@ -113,7 +121,7 @@ def resume(
             # Nothing is left to do, but a kill may have come before the summary was written.
             return _summarise(spec, run_folder, events)
         edits = read_edits(spec)
-        loaded = load_for(spec)
+        loaded = load_for(spec, trust_code=trust_code)
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
         check_edits(run_folder, run.journal.events(), edits)
         check_model(run_folder, loaded)

@@ -7,7 +7,7 @@ from typing import Any, cast
 from revive.errors import PrerequisiteError, SpecError
 from revive.sources.gguf_config import read_config
 from revive.sources.named import NAMED
-from revive.sources.refusals import refuse_quantized
+from revive.sources.refusals import refuse_kernels, refuse_quantized
 from revive.sources.source import find_source
 
 _CONFIG = "config.json"
@@ -31,6 +31,7 @@ def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
     path = _from_hub(name, revision) if source.folder is None else source.folder / _CONFIG
     config = _parse(path)
     refuse_quantized(name, config)
+    refuse_kernels(name, config)
     return config
 
 

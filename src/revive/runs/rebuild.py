@@ -32,7 +32,9 @@ class Rebuilt:
     step: int
 
 
-def rebuild(folder: Path, to: int | None = None, *, lazily: bool = False) -> Rebuilt:
+def rebuild(
+    folder: Path, to: int | None = None, *, lazily: bool = False, trust_code: bool = False
+) -> Rebuilt:
     """Rebuild model and ledger.
 
     A base that the run held quantised is the unquantised one here: the edited projections never
@@ -42,6 +44,7 @@ def rebuild(folder: Path, to: int | None = None, *, lazily: bool = False) -> Reb
         folder: The run folder.
         to: After this batch; the last committed one if None.
         lazily: Leave everything but the edited projections in the checkpoint's files.
+        trust_code: Whether code that comes with the model may run, if the spec asks for it.
 
     Raises:
         SpecError: Not a run folder, no such batch, or the model is not the one the run began with.
@@ -54,7 +57,8 @@ def rebuild(folder: Path, to: int | None = None, *, lazily: bool = False) -> Reb
         raise SpecError(f"{folder}: batch {to} does not stand; the run has {committed} of them.")
     layers: list[int] = (spec.editor.model_extra or {})["layers"]
     where = {"device": "auto", "device_map": {"": "disk"}} if lazily else {}
-    loaded = load_from_spec(spec.model.model_copy(update={"quantize": None, **where}), layers)
+    model = spec.model.model_copy(update={"quantize": None, **where})
+    loaded = load_from_spec(model, layers, trust_code=trust_code)
     check_model(run, loaded)
     ledger = Ledger(loaded.model, loaded.family.sites(loaded.model, layers=layers))
     return Rebuilt(spec, loaded, ledger, restore_ledger(run, journal, ledger, to))

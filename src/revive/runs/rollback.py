@@ -75,6 +75,7 @@ def rollback_edit(
     measure: bool = True,
     sample: int = SAMPLE,
     told: Told | None = None,
+    trust_code: bool = False,
 ) -> Undone:
     """Take one edit's contribution out of its batch, and say what else moved.
 
@@ -90,6 +91,7 @@ def rollback_edit(
             journal too.
         sample: Measure at most so many edits of other batches.
         told: Called with what is being measured.
+        trust_code: Whether code that comes with the model may run, if the spec asks for it.
 
     Raises:
         SpecError: Not a run folder, no such edit, or model or edits are not there to measure with;
@@ -113,7 +115,15 @@ def rollback_edit(
         moved = None
         if measure:
             try:
-                effects = _side_effects(run, journal, events, edit_id, sample, told)
+                effects = _side_effects(
+                    run,
+                    journal,
+                    events,
+                    edit_id,
+                    sample,
+                    told,
+                    trust_code=trust_code,
+                )
             except (SpecError, PrerequisiteError) as error:
                 raise type(error)(
                     f"{error} Nothing was taken out; --no-measure does it without a look at the "
@@ -166,9 +176,11 @@ def _side_effects(
     edit_id: str,
     sample: int,
     told: Told | None,
+    *,
+    trust_code: bool,
 ) -> SideEffects:
     """The run's model and the edits in it, ready to be measured."""
-    rebuilt = rebuild(run.path)
+    rebuilt = rebuild(run.path, trust_code=trust_code)
     stream = read_edits(rebuilt.spec)
     history: list[Event] = journal.events()
     check_edits(run, history, stream)

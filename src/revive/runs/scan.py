@@ -23,7 +23,9 @@ from revive.runs.trials import Calibration
 _LEAST_PASSAGES, _INNER_PER_PASSAGE = 100, 10
 
 
-def scan_strength(spec: RunSpec, notify: Notify = silent) -> Calibration:
+def scan_strength(
+    spec: RunSpec, notify: Notify = silent, *, trust_code: bool = False
+) -> Calibration:
     """Run the calibration rule on the spec's first batch, whatever strength the spec holds.
 
     Raises:
@@ -35,19 +37,20 @@ def scan_strength(spec: RunSpec, notify: Notify = silent) -> Calibration:
     # A trial may change other settings of the rule, but not the one that is asked for.
     fit = [key for key in spec.editor.fit or () if key != options.strength]
     left_open = spec.editor.model_copy(update={options.strength: None, "fit": fit})
-    built = _built(spec.model_copy(update={"editor": left_open}), _fresh_batch(spec), notify)
+    open_spec = spec.model_copy(update={"editor": left_open})
+    built = _built(open_spec, _fresh_batch(spec), notify, trust_code)
     assert built.calibration is not None, "the strength was left open"
     return built.calibration
 
 
-def scan_energy(spec: RunSpec, notify: Notify = silent) -> Calibration:
+def scan_energy(spec: RunSpec, notify: Notify = silent, *, trust_code: bool = False) -> Calibration:
     """Run the rule for tau on the spec's first batch, with the spec's lambda and guard.
 
     Raises:
         SpecError: The guard has no energy share.
     """
     batch = _fresh_batch(spec)[:CALIBRATION_BATCH]
-    engine = _built(spec, batch, notify).engine
+    engine = _built(spec, batch, notify, trust_code).engine
     return calibrate_energy(
         engine.editor,
         engine.guard.guard,
@@ -60,7 +63,12 @@ def scan_energy(spec: RunSpec, notify: Notify = silent) -> Calibration:
 
 
 def scan_blocks(
-    spec: RunSpec, facts: ModelFacts, cache: Path, notify: Notify = silent
+    spec: RunSpec,
+    facts: ModelFacts,
+    cache: Path,
+    notify: Notify = silent,
+    *,
+    trust_code: bool = False,
 ) -> BlockChoice:
     """Try the package's edits in several ranges of blocks, with the settings that suit each.
 
@@ -69,9 +77,11 @@ def scan_blocks(
         facts: The model's sizes.
         cache: Folder of constant results.
         notify: Told about progress.
+        trust_code: Whether code that comes with the model may run, if the spec asks for it.
     """
     found = ranges(facts)
-    loaded = load_from_spec(spec.model, sorted({layer for layers in found for layer in layers}))
+    blocks = sorted({layer for layers in found for layer in layers})
+    loaded = load_from_spec(spec.model, blocks, trust_code=trust_code)
     passages = max(_LEAST_PASSAGES, facts.inner // _INNER_PER_PASSAGE)
     samples = min(spec.moments.samples, passages)
     moments = spec.moments.model_copy(update={"samples": samples})
@@ -91,5 +101,6 @@ def _fresh_batch(spec: RunSpec) -> Sequence[Edit]:
     return Stream(edits, chosen.order, chosen.seed, chosen.batch_size).batches[0]
 
 
-def _built(spec: RunSpec, batch: Sequence[Edit], notify: Notify) -> Built:
-    return build_fitted(spec, load_for(spec), batch, cache=cache_folder(), notify=notify)[0]
+def _built(spec: RunSpec, batch: Sequence[Edit], notify: Notify, trust_code: bool) -> Built:
+    loaded = load_for(spec, trust_code=trust_code)
+    return build_fitted(spec, loaded, batch, cache=cache_folder(), notify=notify)[0]

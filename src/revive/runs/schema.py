@@ -97,7 +97,8 @@ class ModelSpec(_Part):
         quantize: Hold the base in `8bit` or `4bit`, all but the edited projections, the head and
             the embeddings.
         revision: Branch, tag or commit on the hub.
-        trust_remote_code: Whether code that comes with the model may run.
+        trust_remote_code: Whether the model needs code that comes with it. Whoever runs a command
+            allows that code there, with `--trust-remote-code`; a spec alone allows nothing.
         precision: How float32 products of its forward passes are computed: `strict`, or `fast`,
             which lets the hardware use bfloat16 or TF32 factors. Weights stay as `dtype` says.
     """

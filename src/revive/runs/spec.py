@@ -56,8 +56,10 @@ __all__ = [
     "parse_stored_spec",
     "probe_settings",
     "read_model_config",
+    "refuse_code",
     "resolve",
     "sink_settings",
+    "with_code",
     "with_sinks",
 ]
 
@@ -167,6 +169,28 @@ def with_sinks(spec: RunSpec, more: Sequence[SinkSpec]) -> RunSpec:
     return spec.model_copy(
         update={"sinks": [*spec.sinks, *(sink for sink in more if sink.name not in known)]}
     )
+
+
+def with_code(spec: RunSpec, trusted: bool) -> RunSpec:
+    """The spec with a note that the model needs code of its own, where a command allows that."""
+    if not trusted:
+        return spec
+    model = spec.model.model_copy(update={"trust_remote_code": True})
+    return spec.model_copy(update={"model": model})
+
+
+def refuse_code(model: ModelSpec, trusted: bool) -> None:
+    """Refuse a spec that asks for a model's own code where nobody has allowed it.
+
+    Raises:
+        SpecError: It does.
+    """
+    if model.trust_remote_code and not trusted:
+        raise SpecError(
+            f"model: the spec asks for code that comes with {model.name}, which was not run. Read "
+            "it, and if you trust it add --trust-remote-code, each time: a spec or a run folder "
+            "may come from somebody else."
+        )
 
 
 def dump_spec(spec: RunSpec) -> str:

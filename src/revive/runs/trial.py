@@ -35,6 +35,7 @@ class Order:
         threads: CPU threads.
         gpus: Whether it has any.
         scratch: Folder to work in, whatever the node sees.
+        trust_code: Whether code that comes with the model may run.
         version: Of revive.
     """
 
@@ -46,6 +47,7 @@ class Order:
     threads: int
     gpus: bool
     scratch: str | None
+    trust_code: bool = False
     version: str = __version__
 
 
@@ -125,6 +127,7 @@ class Trial:
             threads=order.threads,
             folder=order.folder if Path(order.folder).is_dir() else str(self._base),
             more=hidden,
+            trust_code=order.trust_code,
         )
 
     def news(self) -> News:

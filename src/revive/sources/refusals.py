@@ -13,6 +13,9 @@ _POINTER_SIZE = 1024  # bytes; the longest that git-lfs takes for one
 _READ = frozenset({"fp8"})
 """Ways of storing weights that are undone while a model is loaded."""
 
+_IMPLEMENTATION = ("attn_implementation", "experts_implementation")
+"""Ends of keys whose value may be a repository of kernels; transformers takes them from a file."""
+
 _NAMES = {
     "gptq": "GPTQ",
     "awq": "AWQ",
@@ -83,6 +86,26 @@ def refuse_quantized(name: str, config: Mapping[str, Any]) -> None:
         "cannot be edited; take the checkpoint that it was made from, with model.quantize "
         "(--quantize) if that is too large."
     )
+
+
+def refuse_kernels(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a config that has transformers fetch and run code from the hub.
+
+    Args:
+        name: Of the model.
+        config: Its `config.json`.
+
+    Raises:
+        SpecError: It does.
+    """
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            refuse_kernels(name, value)
+        elif key.endswith(_IMPLEMENTATION) and "/" in str(value):
+            raise SpecError(
+                f"model: {key} in the config of {name} names code from the hub ({value}), which is "
+                "not run; remove that line from its config.json."
+            )
 
 
 def quantized_by(config: Mapping[str, Any]) -> str | None:
