@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of, read_weight, write_weight
-from revive.models.fingerprint import model_fingerprint
+from revive.models.fingerprint import is_model
 from revive.models.site import Site
 from revive.paths import at_home
 from revive.runs.atomic import replacing
@@ -107,7 +107,7 @@ class Delta:
                 f"delta: it was made in {self.dtype} and the model is in {dtype}; load the model "
                 f"with dtype={self.dtype.removeprefix('torch.')!r}."
             )
-        if model_fingerprint(model) != wanted:
+        if not is_model(model, wanted):
             raise SpecError(f"delta: the model is not {what} ({self.model}); nothing was changed.")
 
     def _sites(self, model: Any) -> list[tuple[Site, LowRank]]:

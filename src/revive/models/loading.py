@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, FineGrainedFP8Config
 from revive.architectures import require_family
 from revive.errors import PrerequisiteError, ReviveError, SpecError
 from revive.models.family import Family, family_of
-from revive.models.fingerprint import model_fingerprint
+from revive.models.fingerprint import KeptFingerprint
 from revive.models.gguf import make_plain
 from revive.models.parts import class_to_load, has_text_part
 from revive.models.placement import bring_in
@@ -52,8 +52,8 @@ class LoadedModel:
         model: The causal language model, in eval mode.
         tokenizer: Its fast tokenizer.
         family: Its family.
-        fingerprint: Digest of the configuration and a sample of every weight, as the checkpoint has
-            them: a quantised base has that of the unquantised one.
+        fingerprint: Digest of the configuration and every weight, as the checkpoint has them: a
+            quantised base has that of the unquantised one.
         stored: The dtype that most of its checkpoint is stored in; None where nothing says so.
         quantized: `8bit` or `4bit`, and the blocks that were left out; empty for neither.
     """
@@ -118,6 +118,9 @@ def load_model(
     source = _as_folder(name, source)
     tokenizer = _tokenizer(name, source, options)
     placed: dict[str, Any] = {"device_map": _device_map(device_map)}
+    folder = source.folder or model_source(name, revision)
+    # What code of the model's own makes of its files, only the values can tell.
+    known = KeptFingerprint(None if trust_remote_code else folder, (dtype,))
     fingerprint, quantized = "", ""
     if quantize is not None:
         # The base is known by its checkpoint; what it was rounded to says less.
@@ -127,7 +130,7 @@ def load_model(
                 "it is taken out; leave model.quantize out."
             )
         whole = _read(name, source, dtype, place, {"device_map": ON_DISK}, options, config)
-        fingerprint = model_fingerprint(whole)
+        fingerprint = known.of(whole)
         placed["quantization_config"] = quantization(
             quantize, source.place, DTYPES[dtype], edited, **options
         )
@@ -142,8 +145,7 @@ def load_model(
     model.eval()
     family = family_of(model)
     bring_in(model, [site.parameter for site in family.sites(model, layers=edited)])
-    fingerprint = fingerprint or model_fingerprint(model)
-    folder = source.folder or model_source(name, revision)
+    fingerprint = fingerprint or known.of(model)
     stored = main_dtype(folder, config)
     return LoadedModel(name, model, tokenizer, family, fingerprint, quantized, stored)
 

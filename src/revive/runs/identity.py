@@ -1,5 +1,6 @@
 """Whether edits and model are those that a run began with."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from textwrap import shorten
 from typing import Any, cast
@@ -7,6 +8,7 @@ from typing import Any, cast
 from revive.data.readers import LoadedEdits, load_edits
 from revive.data.stream import Stream
 from revive.errors import SpecError
+from revive.models.fingerprint import is_model, is_sample
 from revive.models.loading import LoadedModel
 from revive.runs.journal import Event
 from revive.runs.json_text import numbers, to_json
@@ -14,6 +16,8 @@ from revive.runs.resolve import whole_guard
 from revive.runs.schema import EditorSpec, RunSpec
 from revive.runs.spec import editor_options, parse_stored_spec
 from revive.runs.store import RunFolder
+
+_LOG = logging.getLogger(__name__)
 
 _FREE = ("label", "role", "sinks", "checkpoint", "alarm")
 """Change nothing of what is computed."""
@@ -113,7 +117,17 @@ def check_model(run: RunFolder, loaded: LoadedModel) -> None:
         SpecError: It is another one.
     """
     known = run.read_env().get("model_fingerprint")
-    if known is not None and known != loaded.fingerprint:
+    if known is None or known == loaded.fingerprint:
+        return
+    if loaded.quantized and is_sample(known):
+        _LOG.warning(
+            "%s: was made by an older version, which knew its quantised base by a sample; whether "
+            "%s is still that base was not checked",
+            run.path,
+            loaded.name,
+        )
+        return
+    if loaded.quantized or not is_model(loaded.model, str(known)):
         raise SpecError(
             f"{run.path}: model {loaded.name} is not the one the run began with; restore it, or "
             "start a new run."
