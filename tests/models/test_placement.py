@@ -12,6 +12,7 @@ from revive.editors.targets import TargetSettings, solve_targets
 from revive.linalg.lowrank import LowRank
 from revive.models import recompute, runner
 from revive.models.family import family_of
+from revive.models.fingerprint import model_fingerprint
 from revive.models.ledger import Ledger
 from revive.models.placement import entry_device, named_values
 from revive.models.runner import BlockRunner, positions_of
