@@ -46,8 +46,8 @@ def demo(
     First six facts, in words, beside a fact and a paragraph that no edit is about. Then one stream
     of the package's facts several ways, with the same edits, order and seed: MEMIT; with a history
     of its keys; with history and REVIVE's guard; and with history at a weaker strength, which any
-    guard has to beat. Ends with a table and report/index.html. So short a stream wrecks nothing: what
-    thousands of edits do is in docs/findings.md.
+    guard has to beat. So short a stream wrecks nothing; what thousands of edits do is told in
+    docs/findings.md. Ends with a table and report/index.html.
     Run it again after an interruption: finished arms are kept, the others resume.
 
     Example: revive demo --model lab
