@@ -1,13 +1,16 @@
 """Make the second moments of `smollm2` that come with the package, and say what packing them costs.
 
     python recipes/ship_moments.py --text FILE... [--passages 1200] [--rank 256]
+    python recipes/ship_moments.py --text FILE... --edits FILE    # what packing costs
 
 One pass over the text at the preset's blocks; every C is kept as its leading eigenvectors (float16)
 and the diagonal of the rest, C ~ V diag(s) V^T + diag(d). Prints the relative error (Frobenius) of
-each; what packing costs in edit success is not measured yet.
+each. With edits nothing is written: the first 100 are made in one batch by default settings, with
+the moments that come with the package and with those of the same text as they are.
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import torch
@@ -17,7 +20,11 @@ from revive.editors.moments import collect_moments
 from revive.models.loading import load_model
 from revive.models.runner import BlockRunner
 from revive.runs.cache import cache_folder
+from revive.runs.loop import start
+from revive.runs.model_config import read_model_config
+from revive.runs.resolve import resolve
 from revive.runs.shipped_moments import FOLDER, pack, unpack
+from revive.runs.spec import parse_spec
 
 MODEL, LAYERS = "smollm2", (4, 5, 6, 7, 8)
 
@@ -33,13 +40,38 @@ def passages(files, count):
     return found
 
 
+def cost(texts, edits):
+    """Edit success of one batch, with packed moments and with whole ones."""
+    print("| moments | exact | efficacy | paraphrase | neighbourhood |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder) / "text.txt"
+        text.write_text("\n".join(texts), encoding="utf-8")
+        for name, source in (("packed", "package"), ("whole", [str(text)])):
+            spec = {
+                "model": {"name": MODEL, "precision": "fast"},
+                "edits": {"path": edits, "limit": 100, "on_conflict": "last"},
+                "guard": {"name": "revive", "solve": "constrained"},
+                "moments": {"text": source},
+                "probes": [{"name": "edits"}],
+                "threads": 1,
+            }
+            whole = resolve(parse_spec(spec, "spec"), read_model_config(MODEL, None))
+            final = start(whole, Path(folder) / name)["final"]
+            columns = ("efficacy_exact", "efficacy", "paraphrase", "neighborhood")
+            print(f"| {name} | {' | '.join(f'{final[c]:.3f}' for c in columns)} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", nargs="+", required=True)
     parser.add_argument("--passages", type=int, default=1200)
     parser.add_argument("--rank", type=int, default=256)
     parser.add_argument("--about", default="", help="What the text is, for the record.")
+    parser.add_argument("--edits", help="CounterFact: measure instead of packing.")
     args = parser.parse_args()
+    if args.edits:
+        cost(passages(args.text, args.passages), args.edits)
+        return
     loaded = load_model(MODEL)
     runner = BlockRunner(loaded.model, loaded.family)
     sites = loaded.family.sites(loaded.model, layers=LAYERS)

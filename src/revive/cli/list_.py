@@ -23,24 +23,30 @@ class Group(StrEnum):
     sinks = "sinks"
     tasks = "tasks"
     metrics = "metrics"
+    keys = "keys"
 
 
 def list_entries(
     group: Annotated[Group, typer.Argument(help="What to list.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the page of metrics in the documentation.")
+        bool,
+        typer.Option("--markdown", help="Print the page of metrics, or of keys."),
     ] = False,
 ) -> None:
     """Show the editors, guards, model families, datasets, probes, sinks or tasks there are.
 
-    Or the metrics that probes report: what each means, its unit, and which way is better.
+    Or the metrics that probes report: what each means, its unit, and which way is better; or every
+    key of a spec, which --set takes too: what it takes, its default, what it does.
     """
+    if group is Group.keys:
+        _keys(json=json, markdown=markdown)
+        return
     if group is Group.metrics:
         _metrics(json=json, markdown=markdown)
         return
     if markdown:
-        raise SpecError(f"--markdown: only for metrics, not for {group.value}.")
+        raise SpecError(f"--markdown: only for metrics and keys, not for {group.value}.")
     entries = registry.describe(group.value)
     if json:
         print_json(
@@ -69,3 +75,15 @@ def _metrics(*, json: bool, markdown: bool) -> None:
             for m in METRICS.values()
         ]
         print_table("metrics", head, rows)
+
+
+def _keys(*, json: bool, markdown: bool) -> None:
+    from revive.runs.spec_keys import page, spec_keys
+
+    if markdown:
+        sys.stdout.write(page())
+    elif json:
+        print_json([asdict(key) for key in spec_keys()])
+    else:
+        rows = [[k.name, k.meaning, k.values, k.default, k.section] for k in spec_keys()]
+        print_table("keys", ["key", "what it does", "takes", "default", "of"], rows)
