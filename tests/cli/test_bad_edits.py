@@ -160,6 +160,12 @@ def test_bad_lines_are_left_out_when_asked_and_that_is_said(revive, spec, edits,
     assert ran.code == 0, ran.err
     assert "left out 12 records" in ran.err
     assert "2 edits" in ran.out
+    measured = revive("evaluate", model, "--edits", edits, "--tasks", "edits", "--quiet")
+    assert measured.code == 2
+    measured = revive(
+        *("evaluate", model, "--edits", edits, "--tasks", "edits", "--skip-bad", "--quiet")
+    )
+    assert measured.code == 0, measured.err
     # Nothing is left of a file without a good line.
     edits.write_text('{"id"\n{"id"\n', "utf-8")
     ran = revive("check", spec(), "--set", "edits.skip_bad=true")

@@ -28,7 +28,13 @@ def edit(
     model: ModelName,
     edits: Annotated[Path, typer.Argument(help="Edit file: JSON lines, CSV, CounterFact, zsRE.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the edited model.")],
-    editor: Annotated[str, typer.Option(help="See 'revive list editors'.")] = "memit-seq",
+    editor: Annotated[
+        str,
+        typer.Option(
+            help="See 'revive list editors'; memit-seq keeps what earlier batches wrote in its "
+            "least squares."
+        ),
+    ] = "memit-seq",
     guard: Annotated[
         str,
         typer.Option(

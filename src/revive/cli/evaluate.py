@@ -82,6 +82,9 @@ def evaluate(
     chat: Chat = False,
     sentence: Sentence = False,
     joiner: Joiner = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out records that cannot be used.")
+    ] = False,
     per_edit: Annotated[
         Path | None,
         typer.Option(
@@ -138,7 +141,9 @@ def evaluate(
 
         shown = limit if edits is not None or limit is not None else _LAB_EDITS
         form = form_of(chat, sentence)
-        edit_list = load_edits(edits or "lab", limit=shown, chat=form, joiner=joiner).edits
+        edit_list = load_edits(
+            edits or "lab", limit=shown, chat=form, joiner=joiner, skip_bad=skip_bad
+        ).edits
 
     from revive.cli.watch import hushed
     from revive.models.loading import load_model

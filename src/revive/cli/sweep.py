@@ -1,7 +1,7 @@
 """`revive sweep`: a grid of runs, one table and one report of them."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ import typer
 
 from revive.cli.interrupt import keeps
 from revive.cli.model_options import TrustRemoteCode
-from revive.cli.output import print_json, print_table, say, show
+from revive.cli.output import print_json, print_table, say, say_text, show
 from revive.wording import counted
 
 if TYPE_CHECKING:
@@ -84,8 +84,11 @@ def sweep(
     """
     from dataclasses import asdict
 
-    from revive.errors import SpecError
+    from revive.errors import ReviveError, SpecError
     from revive.runs.attempt import Here
+    from revive.runs.model_config import read_model_config
+    from revive.runs.resolve import resolve
+    from revive.runs.spec import parse_spec
     from revive.runs.sweep import cells, load_sweep
     from revive.runs.sweep_table import markdown as as_markdown
     from revive.runs.sweep_table import rows
@@ -100,6 +103,11 @@ def sweep(
     if not table:
         keeps(context, out)
         todo = [a for a in arms if not (out / a.name / "summary.json").exists()]
+        # A spec that is at fault is told of by its own run.
+        with suppress(ReviveError):
+            read = parse_spec(todo[0].spec if todo else {})
+            config = read_model_config(read.model.name, read.model.revision)
+            say_text(read, resolve(read, config), quiet=quiet or json)
         where = nullcontext(Here(trust_code=trust_remote_code))
         if on is On.RAY and todo:
             from revive.runs.cluster import cluster

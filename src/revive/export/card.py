@@ -32,6 +32,13 @@ _QUANTIZED = (
     "on the base quantised to {}. The edited weights here are the unquantised base's plus the "
     "updates, in full precision; all others are the unquantised base's own."
 )
+_WHY = {
+    "memit-seq": "The editor keeps the keys of earlier batches in its least squares, so that later "
+    "batches leave their answers alone.",
+    "revive": "The guard keeps every update out of the directions in which the original weights "
+    "are largest; for a few batches of a language model that cost no edit success that was "
+    "measured.",
+}
 _KEPT = ("license", "license_name", "license_link", "language", "pipeline_tag")
 
 
@@ -171,6 +178,7 @@ def model_card(about: Made, base: Path | None) -> str:
         f"{counted(about.step, 'batch')} with "
         f"[REVIVE](https://arxiv.org/abs/2601.11042), editor `{about.spec.editor.name}`, guard "
         f"`{about.spec.guard.title}`.{left_out}",
+        *([" ".join(why)] if (why := _why(about.spec)) else []),
         *([_QUANTIZED.format(about.spec.model.quantize)] if about.spec.model.quantize else []),
         *([f"The base is a {stored}."] if (stored := stored_as(about.spec.model.name)) else []),
         *([words] if about.rounding is not None and (words := told(about.rounding)) else []),
@@ -219,6 +227,11 @@ def _head(name: str, base: Path | None) -> ModelCardData:
     return data
 
 
+def _why(spec: RunSpec) -> list[str]:
+    """Why this editor and this guard, where they are what an everyday edit takes."""
+    return [_WHY[name] for name in (spec.editor.name, spec.guard.name) if name in _WHY]
+
+
 def _table(about: Made) -> str:
     if not about.measured:
         return "Nothing was measured of the model at this batch."
@@ -246,6 +259,7 @@ def _recipe(spec: RunSpec) -> dict[str, Any]:
         "edits": {**spec.edits.model_dump(), "path": Path(spec.edits.path).name},
         "editor": spec.editor.model_dump(),
         "guard": spec.guard.model_dump(),
+        **({} if spec.repair is None else {"repair": spec.repair.model_dump()}),
         "moments": {
             **spec.moments.model_dump(),
             "text": [Path(path).name for path in text] if isinstance(text, list) else text,
