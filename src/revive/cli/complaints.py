@@ -1,12 +1,16 @@
 """What a user is told about an exception, and the exit code."""
 
+import os
+import re
+import shutil
 from typing import Any
 
 from revive.errors import PrerequisiteError, ReviveError, SpecError
-from revive.runs.atomic import is_disk_full
+from revive.runs.atomic import error_number, is_disk_full
 
 INTERRUPTED = 130
 _OWN_MISTAKE = 1
+_AT_PATH = re.compile(r'at path "([^"]*)"')
 
 
 def account(error: Exception) -> tuple[int, str]:
@@ -19,10 +23,12 @@ def account(error: Exception) -> tuple[int, str]:
     if is_disk_full(error):
         what = "no space left on the disk, or a limit on file sizes (ulimit -f); make some"
         return PrerequisiteError.exit_code, f"{_place(error)}{what}."
-    if isinstance(error, OSError) and error.strerror:
+    number = error_number(error)
+    if number is not None:
         return (
             PrerequisiteError.exit_code,
-            f"{_place(error)}{error.strerror}; check that it is there and may be used.",
+            f"{_place(error)}{os.strerror(number)}; check that it is there and may be used, and "
+            "that the disk is sound.",
         )
     # torch's own class is not imported for this: most commands never load torch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
@@ -48,5 +54,11 @@ def _usage(error: Any) -> str:
 
 
 def _place(error: BaseException) -> str:
+    """The file that a failure is about, where it says so."""
     name = getattr(error, "filename", None)
+    if isinstance(error, shutil.Error) and error.args and error.args[0]:
+        name = error.args[0][0][1]  # of the first file that could not be copied, its copy
+    elif name is None:
+        found = _AT_PATH.search(str(error))
+        name = None if found is None else found[1]
     return f"{name}: " if name else ""

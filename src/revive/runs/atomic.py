@@ -17,6 +17,7 @@ from revive.errors import PrerequisiteError
 # host and a process on it.
 _FILE = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.partial", re.DOTALL)
 _FOLDER = re.compile(r"\.revive-(?P<host>.*)-(?P<process>\d+)-[0-9a-f]{8}\.partial", re.DOTALL)
+_NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -108,6 +109,17 @@ def is_disk_full(error: BaseException) -> bool:
         # Where no file can be written, tempfile finds no folder to its liking.
         return error.errno in _NO_SPACE or "No usable temporary directory" in str(error)
     return any(f"os error {code}" in str(error) for code in _NO_SPACE)
+
+
+def error_number(error: BaseException) -> int | None:
+    """The operating system's number of a failure, in whatever library's clothes; None for others.
+
+    Libraries in Rust (safetensors, tokenizers) and `shutil.copytree` tell it in their text alone.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _NUMBER.search(str(error))
+    return None if found is None else int(found[1] or found[2])
 
 
 def disk_full(path: Path) -> PrerequisiteError:
