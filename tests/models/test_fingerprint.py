@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from tiny import byte_tokenizer, tiny_model
 
 from revive.errors import SpecError
-from revive.models import fingerprint as module
+from revive.models import loading as module
+from revive.models.conversion import converted_folder
 from revive.models.fingerprint import is_model, model_fingerprint, sampled_fingerprint
 from revive.models.loading import load_model
 from revive.runs.identity import check_model
@@ -95,7 +96,7 @@ def test_a_folder_is_hashed_once_and_again_when_a_file_changes(folder, counted):
 
 def test_a_spoilt_or_closed_cache_costs_time_and_no_more(folder, counted, tmp_path, monkeypatch):
     before = load_model(str(folder), device="cpu").fingerprint
-    (kept,) = (tmp_path / "cache" / "revive" / "fingerprints").iterdir()
+    (kept,) = (tmp_path / "cache" / "revive" / "digests").iterdir()
     for content in (b"", b"v2-" + b"z" * 64, b"\xff" * 70):
         kept.write_bytes(content)
         assert load_model(str(folder), device="cpu").fingerprint == before
@@ -109,6 +110,24 @@ def test_a_copy_elsewhere_is_the_same_model(folder, tmp_path):
     other = shutil.copytree(folder, tmp_path / "other")
     found = [load_model(str(f), device="cpu").fingerprint for f in (folder, other)]
     assert found[0] == found[1]
+
+
+def test_a_gguf_file_is_converted_again_when_any_byte_of_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "m.gguf"
+    content = bytearray(os.urandom(3 << 20))
+    file.write_bytes(content)
+    times = file.stat()
+    before = converted_folder(file)
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert converted_folder(file) != before
+    # The same bytes elsewhere are the same model.
+    content[len(content) // 2] ^= 1
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "m.gguf").write_bytes(content)
+    assert converted_folder(tmp_path / "x" / "m.gguf") == before
 
 
 def test_runs_of_older_versions_are_known_by_their_sample(folder, tmp_path):

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from revive.models.gguf import as_loud_as_asked, make_plain, read_config, read_tokenizer
+from revive.models.kept_digest import KeptDigest
 from revive.models.saving import appearing, save_to
 from revive.progress import hushed, progress_on_stderr
 from revive.sources.gguf import read_head
@@ -17,7 +18,6 @@ from revive.sources.kept import kept, models_folder
 
 _FORM = "safetensors-1"
 """How files are converted; another form is another folder."""
-_SAMPLE = 1 << 20
 
 
 def convert(file: Path, folder: Path, card: str) -> Path:
@@ -73,13 +73,14 @@ def converted(file: Path) -> Path:
 
 def converted_folder(file: Path) -> Path:
     """Where a file's model is kept, whether it is there yet or not."""
-    about = file.stat()
-    digest = hashlib.sha256(f"{_FORM} {about.st_size} {about.st_mtime_ns}".encode())
+    digest = KeptDigest(file).of(lambda: _content(file))
+    name = hashlib.sha256(f"{_FORM} {digest}".encode()).hexdigest()
+    return models_folder() / f"{file.stem}-{name[:12]}"
+
+
+def _content(file: Path) -> str:
     with file.open("rb") as opened:
-        digest.update(opened.read(_SAMPLE))
-        opened.seek(max(0, about.st_size - _SAMPLE))
-        digest.update(opened.read())
-    return models_folder() / f"{file.stem}-{digest.hexdigest()[:12]}"
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _card(file: Path) -> str:

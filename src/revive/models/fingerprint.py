@@ -3,24 +3,18 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 
-from revive.errors import PrerequisiteError
 from revive.models.placement import named_values
-from revive.runs.atomic import write_text
-from revive.runs.cache import cache_folder
 
-_FORM = "v2"
-_WHOLE = re.compile(rf"{_FORM}-[0-9a-f]{{64}}")
+FORM = "v2"
+_WHOLE = re.compile(rf"{FORM}-[0-9a-f]{{64}}")
 _CHUNK = 1 << 22  # values that are hashed at a time; part of the digest
 _SAMPLE = 4096
 
@@ -45,7 +39,7 @@ def model_fingerprint(model: Any, through: torch.dtype | None = None) -> str:
             parts = value.reshape(-1).split(_CHUNK)
             digests = pool.map(partial(_digest, through=through), parts)
             found.append((f"{key}{tuple(value.shape)}", b"".join(digests)))
-    return f"{_FORM}-{_over(model, found)}"
+    return f"{FORM}-{_over(model, found)}"
 
 
 def is_sample(known: str) -> bool:
@@ -67,54 +61,6 @@ def sampled_fingerprint(model: Any) -> str:
         sample = flat[:: max(1, flat.numel() // _SAMPLE)].float()
         found.append((f"{key}{tuple(value.shape)}", sample.cpu().numpy().tobytes()))
     return _over(model, found)
-
-
-class KeptFingerprint:
-    """The fingerprint of a folder's model, kept until one of its files changes.
-
-    A file counts as changed when its size, its inode or one of its times does; the time of its last
-    change of any kind cannot be set back.
-    """
-
-    def __init__(self, folder: Path | None, how: Sequence[object]) -> None:
-        """Look at the files, before they are read.
-
-        Args:
-            folder: Of the model; without one nothing is kept.
-            how: All else that values in memory depend on, e.g. the dtype.
-        """
-        self._folder = folder
-        self._how = (*how, transformers.__version__, _FORM)
-        self._state = self._look()
-
-    def of(self, model: Any) -> str:
-        """The fingerprint of the model that was read from the folder just now."""
-        if self._folder is None or self._look() != self._state:
-            return model_fingerprint(model)
-        path = cache_folder() / "fingerprints" / self._state
-        with suppress(OSError, UnicodeDecodeError):
-            kept = path.read_text("utf-8")
-            if _WHOLE.fullmatch(kept):
-                return kept
-        found = model_fingerprint(model)
-        # A cache that cannot be written to costs time, no more.
-        with suppress(OSError, PrerequisiteError):
-            write_text(path, found)
-        return found
-
-    def _look(self) -> str:
-        digest = hashlib.sha256(repr((str(self._folder), *self._how)).encode())
-        for line in () if self._folder is None else _stats(self._folder):
-            digest.update(line.encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
-
-
-def _stats(folder: Path) -> Iterator[str]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            s = path.stat()
-            what = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev)
-            yield f"{path.relative_to(folder)} {what}\n"
 
 
 def _digest(part: Tensor, *, through: torch.dtype | None) -> bytes:

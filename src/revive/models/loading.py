@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, FineGrainedFP8Config
@@ -18,8 +19,9 @@ from transformers import AutoTokenizer, FineGrainedFP8Config
 from revive.architectures import require_family
 from revive.errors import PrerequisiteError, ReviveError, SpecError
 from revive.models.family import Family, family_of
-from revive.models.fingerprint import KeptFingerprint
+from revive.models.fingerprint import FORM, model_fingerprint
 from revive.models.gguf import make_plain
+from revive.models.kept_digest import KeptDigest
 from revive.models.parts import class_to_load, has_text_part
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
@@ -120,7 +122,9 @@ def load_model(
     placed: dict[str, Any] = {"device_map": _device_map(device_map)}
     folder = source.folder or model_source(name, revision)
     # What code of the model's own makes of its files, only the values can tell.
-    known = KeptFingerprint(None if trust_remote_code else folder, (dtype,))
+    kept = None
+    if folder is not None and not trust_remote_code:
+        kept = KeptDigest(folder, (FORM, dtype, transformers.__version__))
     fingerprint, quantized = "", ""
     if quantize is not None:
         # The base is known by its checkpoint; what it was rounded to says less.
@@ -130,7 +134,7 @@ def load_model(
                 "it is taken out; leave model.quantize out."
             )
         whole = _read(name, source, dtype, place, {"device_map": ON_DISK}, options, config)
-        fingerprint = known.of(whole)
+        fingerprint = _fingerprint(whole, kept)
         placed["quantization_config"] = quantization(
             quantize, source.place, DTYPES[dtype], edited, **options
         )
@@ -145,9 +149,13 @@ def load_model(
     model.eval()
     family = family_of(model)
     bring_in(model, [site.parameter for site in family.sites(model, layers=edited)])
-    fingerprint = fingerprint or known.of(model)
+    fingerprint = fingerprint or _fingerprint(model, kept)
     stored = main_dtype(folder, config)
     return LoadedModel(name, model, tokenizer, family, fingerprint, quantized, stored)
+
+
+def _fingerprint(model: Any, kept: KeptDigest | None) -> str:
+    return model_fingerprint(model) if kept is None else kept.of(lambda: model_fingerprint(model))
 
 
 def _read(
