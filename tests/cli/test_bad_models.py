@@ -1,5 +1,6 @@
 """Models that cannot be edited are refused before any work, with what to do."""
 
+import json
 import shutil
 
 import pytest
@@ -8,6 +9,10 @@ from calling import files
 from safetensors.torch import load_file, save_file
 from tiny import VOCABULARY, byte_tokenizer
 from transformers import BertConfig, BertLMHeadModel, PersimmonConfig, PersimmonForCausalLM
+
+from revive.cli.complaints import account
+from revive.models.loading import load_model
+from revive.runs.model_config import read_model_config
 
 OTHERS = {
     "BertLMHeadModel": lambda: BertLMHeadModel(
@@ -138,3 +143,110 @@ def test_a_number_that_is_none_in_a_weight_that_is_not_edited(
     revive("edit", copy, edits, *given).refused(4, "intact checkpoint")
     assert not (tmp_path / "edited").exists()
     assert files(copy) == before
+
+
+@pytest.fixture
+def pickled(copy, tmp_path):
+    """A model whose weights are pickles, one of which leaves a mark when it is opened."""
+    mark = tmp_path / "ran"
+
+    class Mark:
+        def __reduce__(self):
+            return (open, (str(mark), "w"))
+
+    weights = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    torch.save(weights, copy / "pytorch_model.bin")
+    torch.save({"x": Mark()}, copy / "pytorch_model-2.bin")
+    return copy, mark
+
+
+def test_pickled_weights_are_not_opened(revive, spec, edits, pickled, tmp_path):
+    folder, mark = pickled
+    told = (str(folder), "are pickles (pytorch_model", "convert them", "save_pretrained('OUT')")
+    revive("check", spec(model={"name": str(folder)})).refused(2, *told)
+    revive("run", spec(model={"name": str(folder)}), "--out", "out", "--quiet").refused(2, *told)
+    revive("evaluate", folder, "--edits", edits).refused(2, *told)
+    revive("doctor", folder).refused(2, *told)
+    assert not mark.exists()
+    # Through transformers alone, whatever the folder's listing says.
+    (folder / "empty.safetensors").touch()
+    ran = revive("evaluate", folder, "--edits", edits, "--device", "cpu", "--quiet")
+    ran.refused(2, "safetensors")
+    assert not mark.exists()
+
+
+def test_the_advice_for_pickled_weights_works(revive, spec, pickled, tmp_path):
+    folder, _ = pickled
+    (folder / "pytorch_model-2.bin").unlink()
+    line = revive("check", spec(model={"name": str(folder)})).line
+    code = line.partition("in Python: ")[2].partition(". Then")[0]
+    exec(code.replace("'OUT'", repr(str(tmp_path / "converted"))))
+    ran = revive("check", spec(model={"name": str(tmp_path / "converted")}))
+    assert ran.code == 0, ran.err
+
+
+def test_safetensors_beside_pickles_are_taken(revive, spec, copy):
+    (copy / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    ran = revive("run", spec(model={"name": str(copy)}), "--out", "out", "--quiet")
+    assert ran.code == 0, ran.err
+
+
+def mutations(value):
+    """Other values of the same key, most of them of another type."""
+    yield from (None, True, -1, 0, 10**9, 10**30, 1.5, "x", "", [], [1], {}, {"a": 1})
+    if isinstance(value, str):
+        yield value[:-1]
+
+
+FILES = ("config.json", "tokenizer_config.json", "tokenizer.json")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_damaged_small_files_are_told_in_a_line(model, tmp_path, monkeypatch, file):
+    """Every key of every small file, each with a dozen other values, and the file cut off."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = shutil.copytree(model, tmp_path / "m")
+    content = json.loads((folder / file).read_text("utf-8"))
+    cases = [
+        json.dumps({**content, key: other})
+        for key, value in content.items()
+        for other in mutations(value)
+    ]
+    text = json.dumps(content)
+    cases += [json.dumps({k: v for k, v in content.items() if k != gone}) for gone in content]
+    cases += [text[: len(text) * part // 8] for part in range(8)]
+    cases += ["[" * 100_000, '"x"', "null", "\x00" * 50, "9" * 5000]
+    wrong: dict[str, str] = {}
+    told: set[str] = set()
+    for case in cases:
+        (folder / file).write_text(case, "utf-8")
+        try:
+            read_model_config(str(folder))
+            load_model(str(folder), device="cpu")
+        except Exception as error:
+            code, message = account(error)
+            told.add(message)
+            if code not in (2, 3):
+                wrong.setdefault(message, case[-200:])
+    assert told
+    assert wrong == {}
+
+
+def test_weights_of_other_sizes_are_told_in_a_line(revive, spec, copy):
+    """transformers prints a table of them before it fails."""
+    content = json.loads((copy / "config.json").read_text("utf-8"))
+    (copy / "config.json").write_text(json.dumps({**content, "intermediate_size": 4096}), "utf-8")
+    ran = revive("run", spec(model={"name": str(copy)}), "--out", "out", "--quiet")
+    ran.refused(2, f"cannot read {copy}", "damaged or not what its config.json says", "mismatch")
+
+
+@pytest.mark.parametrize("file", [*FILES, "adapter_config.json"])
+def test_endless_brackets_are_told_in_a_line(revive, spec, copy, file):
+    if file == "adapter_config.json":
+        (copy / "config.json").unlink()
+    (copy / file).write_text("[" * 100_000, "utf-8")
+    for command in ("check", "run"):
+        ran = revive(command, spec(model={"name": str(copy)}))
+        if command == "run" or file in ("config.json", "adapter_config.json"):
+            ran.refused(2, str(copy))

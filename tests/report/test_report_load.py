@@ -64,7 +64,7 @@ def test_no_folder_is_refused():
         ("summary.json", "{", "is not JSON"),
         ("summary.json", '{"edits": "many"}', r"summary\.json, edits: "),
         ("summary.json", "[1]", "the top level"),
-        ("spec.yaml", "a: [", "not readable YAML"),
+        ("spec.yaml", "a: [", "not valid YAML"),
         ("spec.yaml", "- 1", "holds no spec"),
     ],
 )

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from revive.errors import SpecError
+from revive.runs.json_text import read_json
 
 Column = NDArray[np.float64]
 
@@ -57,7 +58,7 @@ def read_outcomes(path: Path) -> Outcomes:
     """
     try:
         with safe_open(path, framework="numpy") as stored:
-            ids, names = json.loads(stored.metadata()["ids"]), list(stored.keys())
+            ids, names = read_json(stored.metadata()["ids"]), list(stored.keys())
             return Outcomes.of(ids, {name: stored.get_tensor(name) for name in names})
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise SpecError(f"{path}: is damaged ({error}); delete it, or measure again.") from error

@@ -1,19 +1,22 @@
 """Load a Hugging Face causal language model, with everything explicit."""
 
+import errno
 import hashlib
 import logging
+import os
 import tempfile
 import weakref
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging.handlers import BufferingHandler
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 import transformers
 from huggingface_hub import try_to_load_from_cache
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, FineGrainedFP8Config
 
 from revive.architectures import require_family
@@ -26,8 +29,9 @@ from revive.models.parts import class_to_load, has_text_part
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
 from revive.models.stored import main_dtype
+from revive.runs.atomic import error_number
 from revive.runs.model_config import read_model_config
-from revive.sources.refusals import quantized_by
+from revive.sources.refusals import no_safetensors, quantized_by
 from revive.sources.source import Source, find_source
 
 DTYPES = {
@@ -36,6 +40,9 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+_HELD = 10_000  # records, which one load never comes near
+_SHOWN = 300  # characters of what a library says
 
 DeviceMap = str | Mapping[str, str | int]
 
@@ -179,26 +186,27 @@ def _read(
     mapped = placed["device_map"] is not None
     folder = tempfile.TemporaryDirectory(prefix="revive-") if mapped else None
     on_cpu = _on_cpu(placed["device_map"], place)
-    try:
-        # accelerate warns of what was asked for, transformers of what of a whole is not in its part
-        with _quiet("accelerate.big_modeling"), _quiet("transformers", has_text_part(config)):
-            loaded: Any = model_class.from_pretrained(
-                source.place,
-                dtype=DTYPES[dtype],
-                # On short rows with masks, plain products beat torch's fused attention on a CPU.
-                attn_implementation="eager" if on_cpu else None,
-                # Likewise; and torch's grouped products know no float64.
-                experts_implementation="eager" if on_cpu or dtype == "float64" else None,
-                offload_folder=None if folder is None else folder.name,
-                output_loading_info=True,
-                **placed,
-                **options,
-                **more,
-            )
-    except torch.OutOfMemoryError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ImportError) as error:
-        raise _unreadable(name, source, error) from error
+    # accelerate warns of what was asked for, transformers of what of a whole is not in its part.
+    with (
+        reading(name, source),
+        _quiet("accelerate.big_modeling"),
+        _quiet("transformers", has_text_part(config)),
+        _said_of_what_loads("transformers"),
+    ):
+        loaded: Any = model_class.from_pretrained(
+            source.place,
+            dtype=DTYPES[dtype],
+            # On short rows with masks, plain products beat torch's fused attention on a CPU.
+            attn_implementation="eager" if on_cpu else None,
+            # Likewise; and torch's grouped products know no float64.
+            experts_implementation="eager" if on_cpu or dtype == "float64" else None,
+            offload_folder=None if folder is None else folder.name,
+            output_loading_info=True,
+            use_safetensors=True,
+            **placed,
+            **options,
+            **more,
+        )
     model, report = loaded
     if not whole:
         make_plain(model)
@@ -223,12 +231,9 @@ def _tokenizer(name: str, source: Source, options: Mapping[str, Any]) -> Any:
             "base's beside the weights: transformers.AutoTokenizer.from_pretrained(BASE)"
             f".save_pretrained({str(folder)!r})."
         )
-    try:
-        # What it warns of before it fails, its error says again.
-        with _quiet("transformers.tokenization_utils_tokenizers"):
-            return AutoTokenizer.from_pretrained(source.place, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise _unreadable(name, source, error) from error
+    # What it warns of before it fails, its error says again.
+    with reading(name, source), _quiet("transformers.tokenization_utils_tokenizers"):
+        return AutoTokenizer.from_pretrained(source.place, **options)
 
 
 def _as_folder(name: str, source: Source) -> Source:
@@ -237,13 +242,47 @@ def _as_folder(name: str, source: Source) -> Source:
         return source
     from revive.models.conversion import converted
 
-    try:
+    with reading(name, source):
         folder = converted(source.gguf)
-    except (OSError, ValueError, KeyError, RuntimeError, AssertionError) as error:
-        if isinstance(error, ReviveError):
-            raise
-        raise _unreadable(name, source, error) from error
     return Source(str(folder), folder)
+
+
+@contextmanager
+def reading(name: str, source: Source) -> Generator[None, None, None]:
+    """Tell what goes wrong in reading a model's files as that, whatever a library makes of it.
+
+    Damaged files end in any exception, and in panics of Rust code.
+
+    Raises:
+        SpecError: The files cannot be read as a model.
+        PrerequisiteError: The disk, the hub or a package does not give them.
+    """
+    try:
+        yield
+    except (ReviveError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise _unreadable(name, source, error) from error
+    except BaseException as error:
+        # tokenizers' panics are no Exceptions.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _unreadable(name, source, error) from None
+
+
+@contextmanager
+def _said_of_what_loads(name: str) -> Generator[None, None, None]:
+    """Let a library's warnings wait, and drop them where it fails: its error says it again."""
+    logger = logging.getLogger(name)
+    handlers, propagates = logger.handlers, logger.propagate
+    waiting = BufferingHandler(_HELD)
+    logger.handlers, logger.propagate = [waiting], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagates
+    for record in waiting.buffer:
+        logger.handle(record)
 
 
 @contextmanager
@@ -301,10 +340,10 @@ def _on_cpu(placed: Any, place: torch.device) -> bool:
     return place.type == "cpu" if placed is None else not torch.cuda.is_available()
 
 
-def _unreadable(name: str, source: Source, error: Exception) -> Exception:
+def _unreadable(name: str, source: Source, error: BaseException) -> Exception:
     if isinstance(error, ImportError):
         return PrerequisiteError(f"model: {name} needs a package: {' '.join(str(error).split())}")
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = shorten(str(error), _SHOWN, placeholder=" ...") or type(error).__name__
     if "trust_remote_code" in str(error):
         # transformers' own advice is about a Python argument.
         return SpecError(
@@ -312,7 +351,16 @@ def _unreadable(name: str, source: Source, error: Exception) -> Exception:
             "it add --trust-remote-code (trust_remote_code=True in Python)."
         )
     if source.folder is not None:
-        return SpecError(f"model: cannot read {name}: {reason}")
+        number = error_number(error)
+        if number is not None and number != errno.ENOENT:
+            return PrerequisiteError(f"model: cannot read {name}: {os.strerror(number)}.")
+        kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+        return SpecError(
+            f"model: cannot read {name}, its files are damaged or not what its config.json says: "
+            f"{kind}{reason}"
+        )
+    if "safetensors" in reason:
+        return no_safetensors(name, "are not there as safetensors")
     return PrerequisiteError(
         f"model: cannot get {name!r} from the hub: {reason} If it is a folder, check the path; "
         "if you are offline, download it first."

@@ -1,16 +1,16 @@
 """The files of a run folder, read and checked."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import ValidationError
 
 from revive.errors import SpecError
 from revive.report.events import Event
 from revive.report.summary import Summary, numbers
+from revive.runs.json_text import read_json
+from revive.runs.yaml_text import parse_yaml
 
 Spec = dict[str, Any]
 
@@ -36,8 +36,8 @@ def read_spec(path: Path) -> Spec:
         SpecError: Not YAML, or no mapping.
     """
     try:
-        loaded: object = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        loaded: object = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
         raise SpecError(f"{path} is not readable YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(loaded, dict):
         raise SpecError(f"{path} holds no spec: expected a mapping with `model` and `editor`.")
@@ -51,13 +51,13 @@ def read_summary(path: Path) -> Summary:
         SpecError: Not JSON, or a field of another type.
     """
     try:
-        return Summary.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not JSON: {error}.") from error
+        return Summary.model_validate(read_json(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the top level"
         raise SpecError(f"{path}, {where}: {first['msg']}.") from error
+    except ValueError as error:
+        raise SpecError(f"{path} is not JSON: {error}.") from error
 
 
 def derive_summary(spec: Spec, events: Sequence[Event]) -> Summary:

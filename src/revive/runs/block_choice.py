@@ -16,6 +16,7 @@ from revive.presets.facts import ModelFacts
 from revive.presets.rule import layers_by_rule
 from revive.runs.atomic import write_text
 from revive.runs.fits import Attempt
+from revive.runs.json_text import read_json
 from revive.runs.schema import ModelSpec
 
 TIE = 0.02
@@ -80,9 +81,12 @@ def kept_blocks(cache: Path, model: ModelSpec, config: Mapping[str, object]) -> 
     place = _place(cache, model, config)
     if not place.is_file():
         return None
-    data = json.loads(place.read_text(encoding="utf-8"))
-    trials = (BlockTrial(tuple(t["layers"]), Attempt(**t["attempt"])) for t in data["trials"])
-    return BlockChoice(tuple(data["layers"]), tuple(trials))
+    try:
+        data = read_json(place.read_text(encoding="utf-8"))
+        trials = [BlockTrial(tuple(t["layers"]), Attempt(**t["attempt"])) for t in data["trials"]]
+        return BlockChoice(tuple(data["layers"]), tuple(trials))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a cache that is damaged is no cache
 
 
 def keep_blocks(

@@ -4,7 +4,6 @@
 older version made, what the journal and the measurements say of single edits is told.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from revive.errors import SpecError
 from revive.metrics.per_edit import EditRow, EditTable, rows_of, scored_row, to_csv
 from revive.runs.atomic import write_text
 from revive.runs.journal import Journal
-from revive.runs.json_text import to_json
+from revive.runs.json_text import read_json, to_json
 from revive.runs.reasons import explained, known_reasons
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing
@@ -82,7 +81,7 @@ def _stored(folder: RunFolder) -> _Stored | None:
     if not folder.edits.is_file():
         return None
     try:
-        value: object = json.loads(folder.edits.read_text(encoding="utf-8"))
+        value: object = read_json(folder.edits.read_text(encoding="utf-8"))
         fields = cast("dict[str, Any]", value)
         table = EditTable(rows_of(fields["rows"]), int(fields["edits"]), str(fields["note"]))
         return _Stored(table, tuple(fields["removed"]))

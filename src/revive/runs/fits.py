@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from revive.runs.atomic import write_text
+from revive.runs.json_text import read_json
 from revive.runs.schema import EditorSpec, ModelSpec, RunSpec
 
 ENOUGH = 0.9
@@ -123,5 +124,8 @@ def _place(cache: Path, model: str, editor: EditorSpec) -> Path:
 def _read(place: Path) -> Fit | None:
     if not place.is_file():
         return None
-    data = json.loads(place.read_text(encoding="utf-8"))
-    return Fit(Attempt(**data["chosen"]), tuple(Attempt(**a) for a in data["attempts"]))
+    try:
+        data = read_json(place.read_text(encoding="utf-8"))
+        return Fit(Attempt(**data["chosen"]), tuple(Attempt(**a) for a in data["attempts"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a cache that is damaged is no cache

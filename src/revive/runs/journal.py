@@ -4,7 +4,6 @@ A line is one write, flushed to disk before `append` returns: the line is the co
 tear the last line only; a torn line never counted and is cut off by the next writer.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 
 from revive.errors import SpecError
 from revive.runs.atomic import disk_full, is_disk_full
-from revive.runs.json_text import numbers, to_json
+from revive.runs.json_text import numbers, read_json, to_json
 
 SCHEMA = 1
 
@@ -213,8 +212,8 @@ _NOT_JSON = "is not JSON"
 def _event(line: bytes) -> Event | str:
     """One line as an event, or what is wrong with it."""
     try:
-        value: object = json.loads(line)
-    except (ValueError, RecursionError):
+        value: object = read_json(line)
+    except ValueError:
         return _NOT_JSON
     if not isinstance(value, dict):
         return "is not an object"

@@ -21,6 +21,18 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     return json.dumps(named(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
+def read_json(text: str | bytes) -> Any:
+    """Decode JSON from a file that may be anybody's.
+
+    Raises:
+        ValueError: It is none, or is nested deeper than any file of ours or others is.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def named(value: object) -> object:
     """The same data with non-finite numbers as their names."""
     if isinstance(value, float) and not math.isfinite(value):

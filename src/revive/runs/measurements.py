@@ -19,7 +19,7 @@ from revive.errors import PrerequisiteError
 from revive.models.loading import LoadedModel
 from revive.probes.base import Measurement, Probe, ProbeContext
 from revive.runs.atomic import write_text
-from revive.runs.json_text import numbers, to_json
+from revive.runs.json_text import numbers, read_json, to_json
 
 
 class MeasurementCache:
@@ -84,7 +84,7 @@ def _text(found: Measurement) -> str:
 
 def _read(path: Path) -> Measurement | None:
     try:
-        stored = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+        stored = cast("dict[str, Any]", read_json(path.read_text(encoding="utf-8")))
         intervals = cast("dict[str, list[float]]", numbers(stored["intervals"]))
         return Measurement(
             metrics=cast("dict[str, float]", numbers(stored["metrics"])),

@@ -1,13 +1,13 @@
 """A model's config, read without loading anything heavy."""
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 from revive.errors import PrerequisiteError, SpecError
+from revive.runs.json_text import read_json
 from revive.sources.gguf_config import read_config
 from revive.sources.named import NAMED
-from revive.sources.refusals import refuse_kernels, refuse_quantized
+from revive.sources.refusals import refuse_kernels, refuse_odd, refuse_quantized
 from revive.sources.source import find_source
 
 _CONFIG = "config.json"
@@ -30,6 +30,7 @@ def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
         return read_config(source.gguf)
     path = _from_hub(name, revision) if source.folder is None else source.folder / _CONFIG
     config = _parse(path)
+    refuse_odd(name, config)
     refuse_quantized(name, config)
     refuse_kernels(name, config)
     return config
@@ -105,7 +106,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        value: object = json.loads(path.read_text(encoding="utf-8"))
+        value: object = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: not a readable config ({error}).") from error
     if not isinstance(value, dict):

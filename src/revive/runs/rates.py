@@ -15,6 +15,7 @@ from pathlib import Path
 
 from revive.presets.facts import ModelFacts
 from revive.runs.atomic import write_text
+from revive.runs.json_text import read_json
 
 _SECONDS = 0.9  # of measuring, for each of two shapes
 _DAY = 86_400.0
@@ -110,7 +111,7 @@ def _processor() -> str:
 def _read(path: Path) -> dict[str, dict[str, float]]:
     """What is kept; a file that cannot be read is measured anew."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path.read_text(encoding="utf-8"))
         wanted = {"products", "when"}
         return {name: entry for name, entry in data.items() if wanted <= entry.keys()}
     except (OSError, ValueError, AttributeError):

@@ -1,6 +1,5 @@
 """The run folder: the truth about a run. No torch until a tensor is read or written."""
 
-import json
 import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from revive.runs.atomic import (
     write_text,
 )
 from revive.runs.journal import Journal
-from revive.runs.json_text import to_json
+from revive.runs.json_text import read_json, to_json
 from revive.runs.lock import is_locked, locked
 from revive.runs.tensors import load_tensors, save_tensors
 
@@ -153,7 +152,7 @@ class RunFolder:
         if not self.env.exists():
             return {}
         try:
-            value: object = json.loads(self.env.read_text(encoding="utf-8"))
+            value: object = read_json(self.env.read_text(encoding="utf-8"))
         except ValueError as error:
             raise SpecError(f"{self.env}: is damaged ({error}); restore or delete it.") from error
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -1,6 +1,5 @@
 """The table of a sweep, from the summaries of its runs alone. No torch."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from revive.errors import SpecError
+from revive.runs.json_text import read_json
 from revive.runs.sweep import Cell
 
 
@@ -106,7 +107,15 @@ def _summary(folder: Path) -> dict[str, Any] | None:
     path = folder / "summary.json"
     if not path.exists():
         return None
-    return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+    try:
+        value: object = read_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SpecError(
+            f"{path}: is damaged ({error}); 'revive resume' writes it again."
+        ) from error
+    if not isinstance(value, dict):
+        raise SpecError(f"{path}: is no summary; 'revive resume {folder}' writes it again.")
+    return cast("dict[str, Any]", value)
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -5,7 +5,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from revive.errors import SpecError
 from revive.runs.atomic import write_text
+from revive.runs.json_text import read_json
 from revive.sinks.base import Point
 
 
@@ -30,8 +32,13 @@ class Told:
         """What the file says; a new external run where there is none."""
         if not path.exists():
             return cls(path, secrets.token_hex(4), 0)
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return cls(path, known["id"], known["next"])
+        try:
+            known = read_json(path.read_text(encoding="utf-8"))
+            return cls(path, str(known["id"]), int(known["next"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise SpecError(
+                f"{path}: is damaged ({error}); delete it, and the sink is told of the run again."
+            ) from error
 
     def new(self, point: Point) -> bool:
         """Whether a point has numbers to send that were not sent; it counts as sent from now on."""

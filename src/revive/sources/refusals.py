@@ -1,13 +1,15 @@
 """What cannot be edited, told from small files alone: no weight is read to say no. No torch."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from revive.errors import SpecError
+from revive.runs.json_text import read_json
 
 _ADAPTER = "adapter_config.json"
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _POINTER_SIZE = 1024  # bytes; the longest that git-lfs takes for one
 _READ = frozenset({"fp8"})
@@ -15,6 +17,15 @@ _READ = frozenset({"fp8"})
 
 _IMPLEMENTATION = ("attn_implementation", "experts_implementation")
 """Ends of keys whose value may be a repository of kernels; transformers takes them from a file."""
+
+_MOST = {
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "num_layers"), 10_000),
+    **dict.fromkeys(("num_experts", "num_local_experts"), 100_000),
+    **dict.fromkeys(("hidden_size", "n_embd", "intermediate_size", "n_inner"), 10**8),
+    **dict.fromkeys(("num_attention_heads", "n_head", "num_key_value_heads"), 10**6),
+    **dict.fromkeys(("vocab_size", "max_position_embeddings", "n_positions"), 10**9),
+}
+"""By key of a config: what no model exceeds."""
 
 _NAMES = {
     "gptq": "GPTQ",
@@ -45,6 +56,34 @@ def refuse_adapter(folder: Path) -> None:
         f"model.name: {folder} is no model but an adapter of {base}. Name {base} to edit it "
         "without the adapter; or merge the adapter into it, `peft.AutoPeftModelForCausalLM."
         f"from_pretrained({str(folder)!r}).merge_and_unload().save_pretrained(OUT)`, and name OUT."
+    )
+
+
+def refuse_pickled(name: str, files: Iterable[str]) -> None:
+    """Refuse a model whose weights are there as pickles alone: opening such a file can run code.
+
+    Args:
+        name: Of the model.
+        files: Names of its files.
+
+    Raises:
+        SpecError: They are.
+    """
+    found = sorted(files)
+    pickled = [file for file in found if file.endswith(_PICKLED)]
+    if not pickled or any(file.endswith((".safetensors", ".gguf")) for file in found):
+        return
+    raise no_safetensors(name, f"are pickles ({pickled[0]})")
+
+
+def no_safetensors(name: str, what: str) -> SpecError:
+    """What to tell a user whose model has no weights that are safe to open."""
+    return SpecError(
+        f"model: the weights of {name} {what}, and pickles can run code when they are opened; "
+        "safetensors and GGUF are read. If you trust where they come from, convert them in Python: "
+        "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; "
+        f"M.from_pretrained({name!r}).save_pretrained('OUT'); "
+        f"T.from_pretrained({name!r}).save_pretrained('OUT'). Then name OUT."
     )
 
 
@@ -88,6 +127,39 @@ def refuse_quantized(name: str, config: Mapping[str, Any]) -> None:
     )
 
 
+def refuse_odd(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a config whose architecture or sizes are none.
+
+    Args:
+        name: Of the model.
+        config: Its `config.json`.
+
+    Raises:
+        SpecError: They are none, or larger than any model's: building it would not end.
+    """
+    declared = config.get("architectures")
+    listed = isinstance(declared, list) and all(isinstance(a, str) for a in declared)
+    if declared is not None and not listed:
+        raise SpecError(
+            f"model: architectures in the config of {name} is {_shown(declared)}, expected a list "
+            "of names; restore its config.json."
+        )
+    for key, most in _MOST.items():
+        value = config.get(key)
+        if isinstance(value, int | float) and not 0 <= value <= most:
+            raise SpecError(
+                f"model: {key} in the config of {name} is {_shown(value)}, and no model has more "
+                f"than {most:,}; restore its config.json."
+            )
+    nested = config.get("text_config")
+    if isinstance(nested, Mapping):
+        refuse_odd(name, nested)
+
+
+def _shown(value: object) -> str:
+    return shorten(repr(value), 40, placeholder=" ...")
+
+
 def refuse_kernels(name: str, config: Mapping[str, Any]) -> None:
     """Refuse a config that has transformers fetch and run code from the hub.
 
@@ -123,7 +195,7 @@ def quantized_by(config: Mapping[str, Any]) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: not readable ({error}).") from error
     return found if isinstance(found, dict) else {}

@@ -8,7 +8,7 @@ from revive.paths import at_home
 from revive.sources.fetch import folder_of
 from revive.sources.gguf_config import file_type
 from revive.sources.named import named
-from revive.sources.refusals import is_pointer, refuse_adapter, refuse_pointers
+from revive.sources.refusals import is_pointer, refuse_adapter, refuse_pickled, refuse_pointers
 
 _CONFIG = "config.json"
 
@@ -73,6 +73,7 @@ def find_source(name: str) -> Source:
 def _in_folder(path: Path) -> Source:
     refuse_pointers(path)
     if (path / _CONFIG).is_file():
+        refuse_pickled(str(path), (file.name for file in path.iterdir()))
         return Source(str(path), path)
     refuse_adapter(path)
     files = sorted(path.glob("*.gguf"))

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from revive.errors import SpecError
 from revive.runs.atomic import disk_full, is_disk_full
-from revive.runs.json_text import named, numbers
+from revive.runs.json_text import named, numbers, read_json
 
 Values = dict[str, float]
 
@@ -36,7 +36,7 @@ class PointLog:
         if path is None:
             return
         # As JSON keeps it: tuples are lists there.
-        wanted = json.loads(json.dumps(named(dict(head))))
+        wanted = read_json(json.dumps(named(dict(head))))
         lines = _whole_lines(path)
         if not lines:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def _whole_lines(path: Path) -> list[str]:
 
 def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        row: object = json.loads(line)
+        row: object = read_json(line)
     except ValueError:
         row = None
     if not isinstance(row, dict):

@@ -11,6 +11,7 @@ from revive.errors import SpecError
 from revive.report.events import read_events
 from revive.report.files import derive_summary, read_spec, read_summary
 from revive.report.summary import Summary
+from revive.runs.json_text import read_json
 
 KEPT = "kept"
 """General ability over the unedited model's: not measured itself, so it is added to every trace."""
@@ -86,7 +87,7 @@ def read_traces(folders: Sequence[Path]) -> list[Trace]:
 def compact(summary: Path) -> str:
     """A summary's content without what this study and its tables do not need, as JSON text."""
     kept = ("schema", "run", "model", "editor", "guard", "edits", "unedited", "curve", "seconds")
-    content = json.loads(summary.read_text(encoding="utf-8"))
+    content = read_json(summary.read_text(encoding="utf-8"))
     return json.dumps({key: content[key] for key in kept if key in content}) + "\n"
 
 
