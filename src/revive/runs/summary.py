@@ -1,6 +1,7 @@
 """`summary.json`, derived from the journal alone."""
 
 from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 from typing import Any, cast
 
 from revive.runs.schema import RunSpec
@@ -113,13 +114,18 @@ def standing(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     What was measured at the step at which an edit was taken out counts as undone too: without that
     edit the model is another one.
     """
-    kept: list[Mapping[str, Any]] = []
-    for event in events:
+    stands = [True] * len(events)
+    # Every event goes in once and out once, however many rollbacks there are.
+    latest_first: list[tuple[int, int]] = []
+    measures: dict[int, list[int]] = {}
+    for index, event in enumerate(events):
         if event["event"] == "rollback":
-            # An edit's removal falls with its batch, not with the step it was asked at.
-            kept = [e for e in kept if e.get("batch", e["step"]) <= event["step"]]
-            if event.get("edit"):
-                at = ("measure", event["step"])
-                kept = [e for e in kept if (e["event"], e["step"]) != at]
-        kept.append(event)
-    return kept
+            while latest_first and -latest_first[0][0] > event["step"]:
+                stands[heappop(latest_first)[1]] = False
+            for measure in measures.pop(event["step"], ()) if event.get("edit") else ():
+                stands[measure] = False
+        elif event["event"] == "measure":
+            measures.setdefault(event["step"], []).append(index)
+        # An edit's removal falls with its batch, not with the step it was asked at.
+        heappush(latest_first, (-event.get("batch", event["step"]), index))
+    return [event for event, stood in zip(events, stands, strict=True) if stood]
