@@ -40,3 +40,21 @@ def span(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 99.5 else f"{minutes / 60:.1f} h"
+
+
+def cell(value: object) -> object:
+    """What stands in a cell of a table for spreadsheets: text of others is no formula there.
+
+    Spreadsheets compute what begins with one of these signs; an apostrophe keeps it a text.
+    """
+    if not isinstance(value, str):
+        return value
+    # csv leaves a cell with a lone carriage return unquoted, and no reader takes such a row.
+    value = value.replace("\r\n", "\n").replace("\r", "\n")
+    if not value.startswith(("=", "+", "-", "@", "\t", "\n")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

@@ -19,6 +19,7 @@ from revive.cli.model_options import (
 from revive.cli.output import say, say_text
 from revive.cli.run import tell_run
 from revive.errors import SpecError
+from revive.paths import refuse_taken
 
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -101,7 +102,7 @@ def edit(
     from revive.runs.spec import named_sinks, read_model_config, resolve, with_sinks
     from revive.runs.store import RunFolder
 
-    check_free(out)
+    refuse_taken(out)
     if save_dtype not in (None, *_DTYPES):
         raise SpecError(
             f"--save-dtype: {save_dtype!r} is unknown; use one of {', '.join(_DTYPES)}."
@@ -138,9 +139,3 @@ def edit(
     if rounded:
         say(rounded)
     say(f"saved {out}; run folder {folder} can undo it: 'revive rollback {folder} --to 0'.")
-
-
-def check_free(folder: Path) -> None:
-    """Refuse an output folder that holds something, before any work is done."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SpecError(f"--out: {folder} exists and is not empty; choose another folder.")

@@ -9,6 +9,7 @@ import typer
 from revive.cli.model_options import TrustRemoteCode
 from revive.cli.output import print_json, print_table, say, show
 from revive.errors import SpecError
+from revive.paths import refuse_taken
 from revive.wording import counted
 
 if TYPE_CHECKING:
@@ -57,11 +58,10 @@ def rollback(
     if (to is None) == (edit is None):
         raise SpecError("rollback: give either --to STEP or --edit ID.")
     if out is not None:
-        from revive.cli.edit import check_free
         from revive.runs.spec import load_stored_spec, refuse_code
         from revive.runs.store import RunFolder
 
-        check_free(out)
+        refuse_taken(out)
         # Before anything is undone.
         refuse_code(load_stored_spec(RunFolder.open(folder).spec).model, trust_remote_code)
     from revive.runs.rollback import rollback_edit, rollback_to

@@ -1,10 +1,14 @@
 """Whether one edit makes sense by itself."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from revive.data.edits import Edit, MultiHop, Neighbor, Question
 from revive.data.joining import PUBLISHED
 from revive.errors import SpecError
+
+_LONGEST = 100_000
+"""Characters of a text; the longest of the published sets are some thousands."""
 
 
 def check_edit(edit: Edit, where: str) -> Edit:
@@ -24,6 +28,12 @@ def check_edit(edit: Edit, where: str) -> Edit:
             raise SpecError(f"{where}: {key} is empty; every edit needs it.")
     if not _is_text(edit):
         raise SpecError(f"{where}: holds half a character (a lone surrogate); replace it.")
+    longest = max(map(len, _texts(edit)))
+    if longest > _LONGEST:
+        raise SpecError(
+            f"{where}: holds a text of {longest:,} characters, which no model reads; shorten it to "
+            f"{_LONGEST:,} at most."
+        )
     if "{}" in edit.subject:
         raise SpecError(f"{where}: subject {edit.subject!r} holds {{}}, which stands for it.")
     places = edit.prompt.count("{}")
@@ -71,10 +81,9 @@ def _each(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(text.strip() for text in texts)
 
 
-def _is_text(edit: Edit) -> bool:
-    """JSON can spell halves of characters, which no tokenizer and no UTF-8 file takes."""
-    neighbors = (text for n in edit.neighborhood for text in (n.prompt, n.target))
-    known = (
+def _texts(edit: Edit) -> Iterator[str]:
+    """Every text of an edit."""
+    yield from (
         edit.prompt,
         edit.subject,
         edit.target_new,
@@ -82,11 +91,18 @@ def _is_text(edit: Edit) -> bool:
         edit.id,
         edit.joiner,
     )
-    asked = (text for q in edit.portability for text in (q.prompt, *q.answers))
-    chains = (text for hop in edit.multi_hop for text in (*hop.questions, *hop.answers))
-    free = (*edit.attribute_prompts, *edit.generation_prompts, *edit.references)
+    for group in (edit.paraphrases, edit.attribute_prompts, edit.generation_prompts):
+        yield from group
+    yield from (text for n in edit.neighborhood for text in (n.prompt, n.target))
+    yield from (text for q in edit.portability for text in (q.prompt, *q.answers))
+    yield from (text for hop in edit.multi_hop for text in (*hop.questions, *hop.answers))
+    yield from edit.references
+
+
+def _is_text(edit: Edit) -> bool:
+    """JSON can spell halves of characters, which no tokenizer and no UTF-8 file takes."""
     try:
-        "".join((*known, *edit.paraphrases, *neighbors, *asked, *chains, *free)).encode("utf-8")
+        "".join(_texts(edit)).encode("utf-8")
     except UnicodeEncodeError:
         return False
     return True

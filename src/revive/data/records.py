@@ -11,7 +11,7 @@ from typing import cast
 
 from revive.data.bad import Bad
 from revive.errors import SpecError
-from revive.paths import at_home
+from revive.paths import at_home, refuse_special
 
 _DECODER = json.JSONDecoder()
 _DELIMITERS = (",", "\t", ";")
@@ -48,6 +48,7 @@ def read_text(path: str | Path, *, what: str = _EDIT) -> str:
     file = at_home(path)
     if file.is_dir():
         raise SpecError(f"{path}: is a folder, expected a file of {what}s; name the file in it.")
+    refuse_special(file)
     if not file.exists():
         setting = " (edits.path)" if what == _EDIT else ""
         raise SpecError(f"{path}: no such file; check the path{setting}.")

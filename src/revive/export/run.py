@@ -16,6 +16,7 @@ from revive.models.fingerprint import model_fingerprint
 from revive.models.loading import model_source
 from revive.models.saving import appearing
 from revive.models.stored import NAMES, saved_dtype
+from revive.paths import refuse_taken
 from revive.runs.journal import Journal
 from revive.runs.rebuild import Rebuilt, rebuild
 from revive.runs.store import RunFolder
@@ -83,8 +84,7 @@ def export_run(
         raise SpecError(f"--dtype: {dtype!r} is unknown; use one of {', '.join(NAMES)}.")
     if rank is not None and rank < 1:
         raise SpecError("--rank: give at least 1.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SpecError(f"{out} exists and is not empty; choose another folder.")
+    refuse_taken(out)
     rebuilt = rebuild(folder, step, lazily=True, trust_code=trust_code)
     edits = _edits_in(folder, rebuilt.step)
     written = {} if form == "hf" else totals(rebuilt.ledger, rank)

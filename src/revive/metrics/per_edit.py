@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from revive.wording import counted
+from revive.wording import cell, counted
 
 if TYPE_CHECKING:
     from revive.metrics.outcomes import Outcomes
@@ -186,5 +186,6 @@ def to_csv(rows: Sequence[tuple[str, EditRow]], first: str = "") -> str:
     writer.writerow([*([first] if first else []), *COLUMNS])
     for owner, row in rows:
         values = (getattr(row, name) for name in COLUMNS)
-        writer.writerow([*([owner] if first else []), *("" if v is None else v for v in values)])
+        cells = [*([owner] if first else []), *("" if v is None else v for v in values)]
+        writer.writerow(map(cell, cells))
     return buffer.getvalue()

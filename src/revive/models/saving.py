@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from revive.errors import PrerequisiteError, SpecError
+from revive.errors import PrerequisiteError
 from revive.models.loading import LoadedModel
 from revive.models.stored import recast, saved_dtype
 from revive.models.wrappers import adapters_merged
+from revive.paths import refuse_taken
 from revive.runs.atomic import folder_beside, is_disk_full
 
 _SHARD = "4GB"
@@ -69,8 +70,7 @@ def appearing(folder: Path) -> Generator[Path, None, None]:
         SpecError: It exists and is not empty.
         PrerequisiteError: The disk is full.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SpecError(f"{folder} exists and is not empty; choose another folder.")
+    refuse_taken(folder)
     try:
         with folder_beside(folder) as partial:
             mode = partial.stat().st_mode

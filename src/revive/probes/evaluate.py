@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from revive.data.edits import Edit
-from revive.errors import SpecError
 from revive.lab import battery, facts
 from revive.lab.facts import state
 from revive.metrics.outcomes import Outcomes
 from revive.metrics.per_edit import EditTable
 from revive.models.loading import LoadedModel
+from revive.paths import read_text
 from revive.probes.answers import answers, edit_row
 from revive.probes.edit_scores import EditScores
 from revive.probes.edits import score_edits
@@ -66,10 +66,7 @@ def evaluate_model(
         metrics.update(scores.metrics())
         intervals.update(scores.intervals())
     for path in texts:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"--text: cannot read {path}: {error}") from error
+        text = read_text(path, "--text")
         metrics[f"perplexity_{path.stem}"] = perplexity(loaded.model, loaded.tokenizer, text)
     return Evaluation(metrics, intervals, outcomes)
 

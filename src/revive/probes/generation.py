@@ -17,7 +17,7 @@ from typing import Any, ClassVar, final
 from revive.data.edits import Edit
 from revive.data.prompts import Prompt, Prompts
 from revive.errors import SpecError
-from revive.paths import at_home
+from revive.paths import read_text
 from revive.probes.base import Measurement, Probe, ProbeContext, edits_digest
 from revive.probes.edit_scores import EditScores, shares
 from revive.probes.generate import generate
@@ -253,10 +253,7 @@ def _said(model: Any, tokenizer: Any, asked: Sequence[_Answer], rows: int) -> di
 
 
 def _paragraphs(path: str) -> tuple[str, ...]:
-    try:
-        text = at_home(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"probes.generation.corpus: cannot read {path}: {error}") from error
+    text = read_text(path, "probes.generation.corpus")
     found = tuple(p.strip() for p in text.split("\n\n") if p.strip())
     if not found:
         raise SpecError(f"probes.generation.corpus: {path} is empty; name a text.")

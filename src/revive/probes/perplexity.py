@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from revive.errors import SpecError
-from revive.paths import at_home
+from revive.paths import read_text
 from revive.probes.base import Measurement, Probe, ProbeContext
 from revive.probes.scoring import perplexity
 
@@ -28,10 +27,7 @@ class PerplexityProbe(Probe):
         Raises:
             SpecError: The file cannot be read.
         """
-        try:
-            self._text = at_home(text).read_text(encoding="utf-8")[:characters]
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"probes.perplexity.text: cannot read {text}: {error}") from error
+        self._text = read_text(text, "probes.perplexity.text")[:characters]
         self._metric = f"perplexity_{Path(text).stem}"
 
     def measure(self, context: ProbeContext) -> Measurement:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from revive.report.load import RunRecord
 from revive.report.metrics import BRIEF, HEADLINE, METRICS, Metric, metric
+from revive.wording import cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ def curves_csv(records: Sequence[RunRecord]) -> str:
 def csv_text(rows: Sequence[Sequence[str]]) -> str:
     """Rows as comma-separated values."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    csv.writer(buffer, lineterminator="\n").writerows(map(cell, row) for row in rows)
     return buffer.getvalue()
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from revive import registry
 from revive.editors.options import OPTIONS, EditorOptions, TargetOptions
 from revive.errors import SpecError
-from revive.paths import at_home
+from revive.paths import at_home, refuse_special
 from revive.presets.facts import ModelFacts, model_facts
 from revive.presets.rule import FITTED
 from revive.presets.table import RULE, Preset, choose
@@ -287,6 +287,7 @@ def _moments(spec: RunSpec) -> MomentsSpec:
 
 def _file(key: str, path: str) -> str:
     """A file that is read after the run folder is made: it had better be there."""
+    refuse_special(at_home(path))
     if not at_home(path).is_file():
         raise SpecError(f"{key}: {path}: no such file; check the path.")
     return _absolute(path)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from revive import registry
 from revive.data.joining import PUBLISHED
 from revive.errors import SpecError
-from revive.paths import at_home
+from revive.paths import at_home, refuse_special
 from revive.runs.complaints import complaint
 from revive.runs.estimate import Estimate, estimate
 from revive.runs.model_config import read_model_config
@@ -81,6 +81,7 @@ def _read(path: str | Path) -> dict[str, Any]:
     file = at_home(path)
     if file.is_dir():
         raise SpecError(f"{path}: is a folder, expected a spec file (YAML).")
+    refuse_special(file)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from revive.errors import SpecError
+from revive.paths import read_text
 from revive.runs.arms import Arm
 from revive.runs.complaints import complaint
 from revive.runs.overrides import apply_overrides
@@ -79,11 +79,7 @@ def load_sweep(path: Path) -> SweepSpec:
     Raises:
         SpecError: It cannot be read, or a combination is no spec; names the first wrong one.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error}); check the path.") from error
-    data: object = parse_yaml(text, str(path))
+    data: object = parse_yaml(read_text(path, "sweep"), str(path))
     try:
         sweep = SweepSpec.model_validate(data)
     except ValidationError as error:

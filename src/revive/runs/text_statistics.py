@@ -11,7 +11,7 @@ from revive.linalg.moments import SecondMoment
 from revive.models.loading import LoadedModel
 from revive.models.runner import BlockRunner, context_length
 from revive.models.site import Site
-from revive.paths import at_home
+from revive.paths import read_text
 from revive.runs.schema import MomentsSpec, RunSpec
 from revive.runs.shipped_moments import shipped_moments
 from revive.texts.package import PACKAGE, package_passages
@@ -111,10 +111,7 @@ def moment_texts(moments: MomentsSpec, seed: int) -> list[str]:
         return sentences(seed, min(LAB_SENTENCES, moments.samples))
     passages: list[str] = []
     for path in moments.text:
-        try:
-            text = at_home(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"moments.text: cannot read {path}: {error}") from error
+        text = read_text(path, "moments.text")
         passages.extend(p.strip() for p in text.splitlines() if p.strip())
         if len(passages) >= moments.samples:
             break

@@ -10,6 +10,7 @@ from revive.lab import battery
 from revive.lab.facts import relations, state
 from revive.models.loading import LoadedModel
 from revive.models.precision import products
+from revive.paths import read_text
 from revive.probes.scoring import perplexity, score_targets
 from revive.studies.task_ability import TaskAbility
 
@@ -117,10 +118,7 @@ def unit(measure: str) -> str:
 
 
 def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"--text: cannot read {path}: {error}") from error
+    text = read_text(path, "--text")
     if not text.strip():
         raise SpecError(f"--text: {path} holds no text.")
     return text

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from revive.studies.resampling import Estimate
+from revive.wording import cell
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class StudyTable:
         """The table as comma-separated values."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerows([self.header, *self.rows])
+        writer.writerows(map(cell, row) for row in (self.header, *self.rows))
         return buffer.getvalue()
 
 
