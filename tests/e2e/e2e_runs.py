@@ -6,7 +6,8 @@ import sys
 
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from revive.runs.loop import start
 from revive.runs.rebuild import finish_model
@@ -112,15 +113,18 @@ def journal(folder):
 
 def batches(folder):
     """Its batch events that stand, the last of each step, without what the clock decides."""
-    clock = ("time", "seconds")
+    clock = ("time", "seconds", "sum")
     last = {e["step"]: e for e in journal(folder) if e["event"] == "batch"}
     return [{k: v for k, v in last[step].items() if k not in clock} for step in sorted(last)]
+
+
+CLOCK = ("seconds", "peak_memory_bytes", "journal_time", "checksum")
 
 
 def metrics(folder):
     """Its summary, without what the clock and the machine decide."""
     summary = json.loads((folder / "summary.json").read_text("utf-8"))
-    return {k: v for k, v in summary.items() if k not in ("seconds", "peak_memory_bytes")}
+    return {k: v for k, v in summary.items() if k not in CLOCK}
 
 
 def update_files(folder):
@@ -147,12 +151,37 @@ def cut_after(folder, kind, step):
     events = [json.loads(line) for line in lines]
     at = next(i for i, e in enumerate(events) if (e["event"], e["step"]) == (kind, step))
     path.write_text("".join(lines[: at + 1]), "utf-8")
+    (folder / "journal.head").unlink()
     done = max((e["step"] for e in events[: at + 1] if e["event"] == "batch"), default=0)
-    for file in (*(folder / "updates").iterdir(), *(folder / "checkpoints").iterdir()):
-        if int(file.stem) > done:
-            file.unlink()
+    for part in ("updates", "checkpoints", "measures"):
+        for file in (folder / part).glob("*"):
+            if int(file.name.partition(".")[0]) > done:
+                file.unlink()
     for name in ("summary.json", "edits.json", "edits.csv"):
         (folder / name).unlink()
+
+
+def rewrite_journal(folder, events):
+    """Write a journal anew, as versions did that kept no checksums."""
+    lines = [json.dumps({k: v for k, v in e.items() if k != "sum"}) + "\n" for e in events]
+    (folder / "journal.jsonl").write_text("".join(lines), "utf-8")
+    (folder / "journal.head").unlink(missing_ok=True)
+
+
+def as_older_version(folder):
+    """Make a run one of a version that kept no checksums, seals or identities."""
+    later = {"update", "state", "outcomes", "identity", "model_fingerprint", "spec"}
+    rewrite_journal(
+        folder, [{k: v for k, v in e.items() if k not in later} for e in journal(folder)]
+    )
+    for path in folder.rglob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            ids = {k: v for k, v in (file.metadata() or {}).items() if k == "ids"}
+        save_file(load_file(path), path, ids or None)
+    for name in ("summary.json", "edits.json"):
+        content = json.loads((folder / name).read_text("utf-8"))
+        kept = {k: v for k, v in content.items() if k not in ("checksum", "journal_time")}
+        (folder / name).write_text(json.dumps(kept), "utf-8")
 
 
 def equal_tensors(a, b):

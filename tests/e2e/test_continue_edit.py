@@ -1,11 +1,10 @@
 """What an interrupted run goes on with: by the same command, and never with another spec."""
 
-import json
 import shutil
 
 import pytest
 import yaml
-from e2e_runs import cut_after, short_editor, write_edits
+from e2e_runs import cut_after, journal, rewrite_journal, short_editor, write_edits
 
 from revive import registry
 from revive.editors.options import OPTIONS
@@ -133,10 +132,8 @@ def same_updates(run, other):
 
 
 def test_a_run_of_an_older_version_goes_on_without_a_record(cut, calm_run):
-    path = cut / "journal.jsonl"
-    first, rest = path.read_text("utf-8").split("\n", 1)
-    event = json.loads(first)
-    assert event.pop("spec")["editor"]["ridge"] == 1000.0
-    path.write_text(json.dumps(event) + "\n" + rest, "utf-8")
+    first, *rest = journal(cut)
+    assert first.pop("spec")["editor"]["ridge"] == 1000.0
+    rewrite_journal(cut, [first, *rest])
     resume(cut)
     same_updates(cut, calm_run)

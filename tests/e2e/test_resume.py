@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from e2e_runs import cut_after, journal, metrics, run_here, same_end
+from e2e_runs import cut_after, journal, metrics, rewrite_journal, run_here, same_end
 
 from revive.errors import SpecError
 from revive.runs.loop import resume
@@ -30,11 +30,9 @@ def test_a_checkpoint_that_a_kill_prevented_is_made_up_for(run_folder, calm_run,
 
 
 def test_what_an_earlier_process_held_is_not_forgotten(run_folder):
-    path = run_folder / "journal.jsonl"
     cut_after(run_folder, "checkpoint", 6)
     *before, kept = journal(run_folder)
-    events = [*before, {**kept, "peak_memory_bytes": 7 << 50}]
-    path.write_text("".join(json.dumps(event) + "\n" for event in events), "utf-8")
+    rewrite_journal(run_folder, [*before, {**kept, "peak_memory_bytes": 7 << 50}])
     resume(run_folder)
     last = journal(run_folder)[-1]
     assert last["event"] == "finish"

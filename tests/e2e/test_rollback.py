@@ -6,6 +6,7 @@ import pytest
 import torch
 from e2e_runs import (
     SITES,
+    as_older_version,
     batches,
     edited_weights,
     equal_tensors,
@@ -125,7 +126,8 @@ def test_checkpoints_that_a_kill_left_behind_are_not_used(run_folder, calm_run):
 
 
 def test_a_checkpoint_that_counts_is_used(run_folder, calm_run):
-    """Negative control of the test above: a wrong checkpoint that does count does harm."""
+    """Negative control of the test above: where nothing is checked a wrong one does harm."""
+    as_older_version(run_folder)
     save_file(
         {k: torch.full((32, 48), 7.0) for k in SITES}, run_folder / "checkpoints/000007.safetensors"
     )

@@ -101,6 +101,7 @@ def batch_event(step: int, ids: Sequence[str], *, guarded: bool, failed: Sequenc
         "step": step,
         "schema": 1,
         "edits": list(ids),
+        "made": [i for i in ids if i not in {f if isinstance(f, str) else f["id"] for f in failed}],
         "sites": sites,
         "seconds": seconds,
         "failed": list(failed),
@@ -136,7 +137,8 @@ def folder_maker(root: Path) -> MakeRun:
         (folder / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
         curve = _curve(final, edits, points)
         size = edits // points
-        events: list[Any] = [{"event": "start", "time": 0.0, "step": 0, "schema": 1}]
+        start = {"edits": edits, "edits_fingerprint": "constructed"}
+        events: list[Any] = [{"event": "start", "time": 0.0, "step": 0, "schema": 1, **start}]
         head = {"time": 0.0, "schema": 1}
         events.append({"event": "measure", "step": 0, "edits": 0, "metrics": unedited, **head})
         for step, row in enumerate(curve, start=1):

@@ -155,7 +155,7 @@ def test_probes_that_measure_at_one_point_make_one_row(make_run):
         ):
             event = {
                 "event": "measure",
-                "step": 11,
+                "step": 10,
                 "edits": 2200,
                 "metrics": metrics,
                 "schema": 1,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from revive.errors import PrerequisiteError, SpecError
 from revive.runs.journal import KINDS, SCHEMA, Journal, JournalReader
+from revive.runs.witness import witness_of
 
 BATCH: dict[str, Any] = {
     "edits": ["a", "Zoë", "NaN"],
@@ -27,12 +28,15 @@ BATCH: dict[str, Any] = {
         }
     },
     "seconds": {"targets": 0.25},
+    "made": ["a", "Zoë"],
+    "failed": [],
 }
+START: dict[str, Any] = {"edits": 9, "edits_fingerprint": "0"}
 
 
 def written(path: Path, batches: int = 3) -> Journal:
     journal = Journal.open(path)
-    journal.append("start", 0, run="x", edits=9)
+    journal.append("start", 0, run="x", **START)
     journal.append("measure", 0, edits=0, metrics={"perplexity": math.nan})
     for step in range(1, batches + 1):
         journal.append("batch", step, **BATCH)
@@ -84,6 +88,7 @@ def test_torn_at_every_byte_what_was_whole_survives(tmp_path: Path):
     ends = [i + 1 for i, byte in enumerate(content) if byte == ord("\n")]
     for length in range(len(content) + 1):
         path.write_bytes(content[:length])
+        witness_of(path).unlink(missing_ok=True)  # none of these lines was ever acknowledged
         whole = sum(end <= length for end in ends)
         assert same(Journal.read(path), events[:whole])
         assert path.stat().st_size == length
@@ -187,7 +192,7 @@ def test_the_committed_step_honours_rollbacks(tmp_path: Path):
     assert journal.committed_step() == 1
     journal.append("batch", 2, **BATCH)
     assert journal.committed_step() == 2
-    journal.append("rollback", 2, edit="a")
+    journal.append("rollback", 2, edit="a", batch=1)
     assert Journal.open(journal.path).committed_step() == 2
     journal.append("rollback", 0, to=0)
     assert journal.committed_step() == 0
@@ -214,7 +219,7 @@ def test_a_batch_out_of_turn_is_refused(tmp_path: Path):
     journal = written(tmp_path / "journal.jsonl")
     before = journal.path.read_bytes()
     for step in (3, 5):
-        with pytest.raises(ValueError, match=f"batch {step} after 3"):
+        with pytest.raises(ValueError, match=f"is batch {step} after 3"):
             journal.append("batch", step, **BATCH)
     assert journal.path.read_bytes() == before
 
@@ -277,11 +282,13 @@ def test_killed_while_appending_every_acknowledged_line_is_there(tmp_path: Path)
         "step = 0\n"
         "while True:\n"
         "    step += 1\n"
-        "    journal.append('batch', step, edits=['x' * 500], sites={})\n"
+        "    journal.append('batch', step, edits=['x' * 500], made=[], failed=[], "
+        "sites={}, seconds={})\n"
         "    print(step, flush=True)\n"
     )
     for _ in range(3):
         path.unlink(missing_ok=True)
+        witness_of(path).unlink(missing_ok=True)
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         process.stdout.readline()

@@ -45,9 +45,13 @@ class Outcomes:
             {name: np.concatenate([part(self, name), part(other, name)]) for name in names},
         )
 
+    def metadata(self) -> dict[str, str]:
+        """What a safetensors file of the columns holds besides them: the ids."""
+        return {"ids": json.dumps(self.ids)}
+
     def to_bytes(self) -> bytes:
-        """The content of a safetensors file; the ids are its metadata."""
-        return save(dict(self.columns), metadata={"ids": json.dumps(self.ids)})
+        """The content of a safetensors file."""
+        return save(dict(self.columns), metadata=self.metadata())
 
 
 def read_outcomes(path: Path) -> Outcomes:

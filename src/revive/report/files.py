@@ -10,6 +10,7 @@ from revive.errors import SpecError
 from revive.report.events import Event
 from revive.report.summary import Summary, numbers
 from revive.runs.json_text import read_json
+from revive.runs.signed_json import unsigned
 from revive.runs.yaml_text import parse_yaml
 
 Spec = dict[str, Any]
@@ -51,13 +52,21 @@ def read_summary(path: Path) -> Summary:
         SpecError: Not JSON, or a field of another type.
     """
     try:
-        return Summary.model_validate(read_json(path.read_text(encoding="utf-8")))
+        value: Any = read_json(path.read_text(encoding="utf-8"))
+        fields, whole = unsigned(value) if isinstance(value, dict) else (value, True)
+        summary = Summary.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the top level"
         raise SpecError(f"{path}, {where}: {first['msg']}.") from error
     except ValueError as error:
         raise SpecError(f"{path} is not JSON: {error}.") from error
+    if not whole:
+        raise SpecError(
+            f"{path}: was changed since it was written (its checksum does not fit); 'revive "
+            f"resume {path.parent}' writes that of a finished run again."
+        )
+    return summary
 
 
 def derive_summary(spec: Spec, events: Sequence[Event]) -> Summary:

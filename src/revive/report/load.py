@@ -9,7 +9,7 @@ from revive.errors import SpecError
 from revive.metrics.outcomes import Outcomes
 from revive.metrics.per_edit import EditTable
 from revive.report.accounts import Failure, SiteAccount, failures, phase_seconds, site_accounts
-from revive.report.events import Event, read_events, rolled_back
+from revive.report.events import Event, rolled_back
 from revive.report.files import (
     check_folder,
     derive_summary,
@@ -19,8 +19,12 @@ from revive.report.files import (
     section_of,
 )
 from revive.report.summary import Age, Point, Role
+from revive.runs.contradictions import check_files
 from revive.runs.edit_table import read_table
+from revive.runs.journal import Journal
+from revive.runs.known_files import Known
 from revive.runs.store import RunFolder
+from revive.runs.summary import ended_at, standing
 
 UNGUARDED = ("", "none")
 
@@ -111,9 +115,17 @@ def load_run(path: Path) -> RunRecord:
     """
     check_folder(path)
     spec = read_spec(path / "spec.yaml")
-    events = read_events(path / "journal.jsonl")
+    RunFolder(path).refuse_links()
+    every = Journal.read(path / "journal.jsonl")
+    check_files(path, every)
+    events = [dict(event) for event in standing(every)]
     finished = (path / "summary.json").is_file() and not rolled_back(events)
     summary = read_summary(path / "summary.json") if finished else derive_summary(spec, events)
+    if finished and summary.journal_time not in (0.0, ended_at(events)):
+        raise SpecError(
+            f"{path}/summary.json: is of another state of the run than its journal; 'revive resume "
+            f"{path}' writes it again."
+        )
     stream = section_of(spec, "edits")
     curve = tuple(sorted(summary.curve, key=lambda p: p.edits))
     last = curve[-1].metrics if curve else {}
@@ -148,19 +160,19 @@ def load_run(path: Path) -> RunRecord:
         finished=finished,
         intervals=summary.intervals,
         stream=next((e.get("edits_fingerprint") for e in events if e["event"] == "start"), None),
-        outcomes=_outcomes(path, events),
+        outcomes=_outcomes(path, events, Known.of(every)),
         table=read_table(path),
     )
 
 
-def _outcomes(path: Path, events: Sequence[Event]) -> dict[str, Outcomes]:
+def _outcomes(path: Path, events: Sequence[Event], known: Known) -> dict[str, Outcomes]:
     """Of every probe the last measurement that stands, if it was kept edit by edit."""
     last: dict[str, int] = {}
     for event in events:
         if event["event"] == "measure":
             last.update(dict.fromkeys(event.get("probes", ()), event["step"]))
     folder = RunFolder(path)
-    found = {probe: folder.load_outcomes(step, probe) for probe, step in last.items()}
+    found = {probe: folder.load_outcomes(step, probe, known) for probe, step in last.items()}
     return {probe: outcomes for probe, outcomes in found.items() if outcomes is not None}
 
 

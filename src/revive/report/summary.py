@@ -70,6 +70,7 @@ class Summary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     run: str = ""
+    journal_time: float = 0.0
     model: str = ""
     editor: str = ""
     guard: str = "none"

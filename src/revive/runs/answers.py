@@ -18,6 +18,7 @@ from revive.models.precision import products
 from revive.probes.answers import answers, edit_row
 from revive.probes.edits import score_edits
 from revive.runs.edit_table import last_outcomes
+from revive.runs.known_files import Known
 from revive.runs.reasons import WEAK, Why, explained, known_reasons, too_weak
 from revive.runs.schema import RunSpec
 from revive.runs.store import RunFolder
@@ -127,10 +128,12 @@ def _explained(
 def _held_before(folder: RunFolder, events: Events, missed: set[str]) -> dict[str, int]:
     """By id, the latest number of edits after which an edit was measured to answer."""
     found: dict[str, int] = {}
+    known = Known.of(events)
     for event in standing(events):
         if event["event"] != "measure" or "edits" not in event.get("probes", ()):
             continue
-        outcomes = folder.load_outcomes(event["step"], "edits") if event["step"] else None
+        step = event["step"]
+        outcomes = folder.load_outcomes(step, "edits", known) if step else None
         exact = None if outcomes is None else outcomes.columns.get("efficacy_exact")
         if outcomes is None or exact is None:
             continue

@@ -16,6 +16,9 @@ from revive.errors import PrerequisiteError
 # Of a file: its name, a process and something drawn (older versions drew nothing). Of a folder: the
 # host and a process on it.
 _FILE = re.compile(r"\..+\.\d+(-[0-9a-f]{8})?\.partial", re.DOTALL)
+# What older versions had safetensors write before it renamed, where nothing but tensors lies.
+_LIBRARY = re.compile(r"\.tmp[A-Za-z0-9]{6}")
+_LIBRARY_FOLDERS = ("updates", "checkpoints")
 _FOLDER = re.compile(r"\.revive-(?P<host>.*)-(?P<process>\d+)-[0-9a-f]{8}\.partial", re.DOTALL)
 _NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -33,7 +36,7 @@ def replacing(path: Path) -> Generator[Path, None, None]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         partial.touch()
         mode = partial.stat().st_mode  # what the umask asks for; safetensors hides its files
         yield partial
@@ -47,6 +50,15 @@ def replacing(path: Path) -> Generator[Path, None, None]:
         if is_disk_full(error):
             raise disk_full(path) from error
         raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it is in, so that they outlive a power cut."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    flush(path.parent)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -90,14 +102,17 @@ def folder_beside(path: Path) -> Generator[Path, None, None]:
 
 def remove_partials(folder: Path) -> None:
     """Clear what a killed process left half written. Only for whoever holds the folder's lock."""
-    for partial in folder.glob(".*.partial"):
+    for partial in folder.glob(".*"):
         if is_partial(partial):
             partial.unlink(missing_ok=True)
 
 
 def is_partial(path: Path) -> bool:
     """Whether this is a file that a killed process of ours left half written."""
-    return _FILE.fullmatch(path.name) is not None and not path.is_dir()
+    if path.is_symlink() or not path.is_file():
+        return False
+    library = path.parent.name in _LIBRARY_FOLDERS and _LIBRARY.fullmatch(path.name)
+    return bool(library or _FILE.fullmatch(path.name))
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -14,7 +14,9 @@ from revive.metrics.per_edit import EditRow, EditTable, rows_of, scored_row, to_
 from revive.runs.atomic import write_text
 from revive.runs.journal import Journal
 from revive.runs.json_text import read_json, to_json
+from revive.runs.known_files import Known
 from revive.runs.reasons import explained, known_reasons
+from revive.runs.signed_json import signed, unsigned
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing
 from revive.wording import counted
@@ -40,7 +42,7 @@ def write_table(folder: RunFolder, table: EditTable, step: int, gone: Sequence[s
         PrerequisiteError: The disk is full.
     """
     content = {"schema": SCHEMA, "step": step, "removed": sorted(gone), **table.plain()}
-    write_text(folder.edits, to_json(content, indent=1) + "\n")
+    write_text(folder.edits, to_json(signed(content), indent=1) + "\n")
     write_text(folder.edits_csv, to_csv([("", row) for row in table.rows]))
 
 
@@ -82,7 +84,9 @@ def _stored(folder: RunFolder) -> _Stored | None:
         return None
     try:
         value: object = read_json(folder.edits.read_text(encoding="utf-8"))
-        fields = cast("dict[str, Any]", value)
+        fields, whole = unsigned(cast("dict[str, Any]", value))
+        if not whole:
+            raise ValueError("its checksum does not fit")
         table = EditTable(rows_of(fields["rows"]), int(fields["edits"]), str(fields["note"]))
         return _Stored(table, tuple(fields["removed"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -131,4 +135,4 @@ def last_outcomes(folder: RunFolder, events: Events, probe: str = "edits") -> "O
         for event in standing(events)
         if event["event"] == "measure" and event["step"] > 0 and probe in event.get("probes", ())
     ]
-    return folder.load_outcomes(steps[-1], probe) if steps else None
+    return folder.load_outcomes(steps[-1], probe, Known.of(events)) if steps else None

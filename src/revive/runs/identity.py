@@ -14,6 +14,7 @@ from revive.runs.journal import Event
 from revive.runs.json_text import numbers, to_json
 from revive.runs.resolve import whole_guard
 from revive.runs.schema import EditorSpec, RunSpec
+from revive.runs.sealed import checksum
 from revive.runs.spec import editor_options, parse_stored_spec
 from revive.runs.store import RunFolder
 
@@ -110,13 +111,34 @@ def _short(value: object) -> str:
     return shorten(to_json(value), 60, placeholder=" ...")
 
 
-def check_model(run: RunFolder, loaded: LoadedModel) -> None:
+def run_identity(record: dict[str, Any], edits: str, model: str) -> str:
+    """Digest of what a run computes; the same for two runs of one spec on one stream and model.
+
+    Args:
+        record: Of the spec, see `spec_record`.
+        edits: The stream's fingerprint.
+        model: The model's.
+    """
+    kept = {key: value for key, value in _flat(record, "") if key not in _MOVABLE}
+    return checksum(to_json([kept, edits, model]).encode("utf-8"))
+
+
+def _flat(value: object, where: str) -> Iterator[tuple[str, object]]:
+    if not isinstance(value, dict):
+        yield where, value
+        return
+    for key, inner in cast("dict[str, object]", value).items():
+        yield from _flat(inner, f"{where}.{key}" if where else key)
+
+
+def check_model(run: RunFolder, events: Sequence[Event], loaded: LoadedModel) -> None:
     """Refuse another model than the run began with.
 
     Raises:
         SpecError: It is another one.
     """
-    known = run.read_env().get("model_fingerprint")
+    began = next((e for e in events if e["event"] == "start"), {})
+    known = began.get("model_fingerprint") or run.read_env().get("model_fingerprint")
     if known is None or known == loaded.fingerprint:
         return
     if loaded.quantized and is_sample(known):

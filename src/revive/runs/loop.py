@@ -30,9 +30,11 @@ from revive.runs.identity import (
     check_spec,
     ordered,
     read_edits,
+    run_identity,
     spec_record,
 )
-from revive.runs.journal import Event, Journal
+from revive.runs.journal import Event
+from revive.runs.known_files import Known
 from revive.runs.measurements import MeasurementCache
 from revive.runs.observe import Observer
 from revive.runs.probing import line_of, make_probe, measured_at
@@ -41,7 +43,7 @@ from revive.runs.replay import restore
 from revive.runs.schema import RunSpec, SinkSpec
 from revive.runs.spec import dump_spec, load_stored_spec, with_sinks
 from revive.runs.store import RunFolder
-from revive.runs.summary import failed, removed, standing, summarise
+from revive.runs.summary import ended_at, failed, removed, standing, summarise
 from revive.sources.source import stored_as
 
 UNEDITED_SAMPLE = 200
@@ -108,7 +110,7 @@ def resume(
     with run_folder.lock():
         spec = with_sinks(load_stored_spec(run_folder.spec), sinks)
         fed = make_sinks(spec.sinks)
-        journal = Journal.open(run_folder.journal)
+        journal = run_folder.open_journal()
         events = journal.events()
         check_spec(run_folder, events, spec)
         if sinks:
@@ -124,7 +126,7 @@ def resume(
         loaded = load_for(spec, trust_code=trust_code)
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
         check_edits(run_folder, run.journal.events(), edits)
-        check_model(run_folder, loaded)
+        check_model(run_folder, events, loaded)
         # A kill inside a rollback leaves files of steps that its journal line has undone.
         run_folder.drop_after(run.journal.committed_step())
         step = restore(run_folder, run.journal, run.built.engine)
@@ -151,7 +153,7 @@ class _Run:
         self.loaded = loaded
         self.observer = observer
         self.stream = ordered(spec, edits)
-        self.journal = Journal.open(folder.journal)
+        self.journal = folder.open_journal()
         self.built, self.fit = build_fitted(
             spec, loaded, self.stream.batches[0], cache=cache_folder(), notify=observer.phase
         )
@@ -171,6 +173,8 @@ class _Run:
         self.removed = frozenset[str]()
         self.failed: set[str] = set()
         self.watch: AlarmWatch | None = None
+        self.found = Known.of(self.journal.events())
+        self.identity = self.found.run
 
     def announce(self, edits: LoadedEdits) -> None:
         """Record what the run begins with."""
@@ -184,13 +188,18 @@ class _Run:
                 threads=torch.get_num_threads(),
             )
         )
+        record = spec_record(self.spec)
+        model = self.loaded.fingerprint
+        self.identity = run_identity(record, edits.fingerprint, model)
         self.journal.append(
             "start",
             0,
             run=self.folder.path.name,
             edits=len(self.stream),
             edits_fingerprint=edits.fingerprint,
-            spec=spec_record(self.spec),
+            identity=self.identity,
+            model_fingerprint=model,
+            spec=record,
             contexts=list(built.engine.context.contexts),
             calibration=None if built.calibration is None else asdict(built.calibration),
             fit=None if self.fit is None else asdict(self.fit),
@@ -249,14 +258,14 @@ class _Run:
         self.observer.phase("editing", 0, 0)
         result = self.built.engine.apply((*batch, *coming.again))
         # The update file first, then the journal's line: the line is the commit.
-        self.folder.save_update(step, result.tensors())
+        update = self.folder.save_update(step, result.tensors(), self.identity)
         before = self.stream.supersedes
         superseded = {edit.id: before[edit.id] for edit in batch if edit.id in before}
         fields = batch_fields(batch, result, coming.again)
         fields["seconds"] |= coming.seconds
         if superseded:
             fields["supersedes"] = superseded
-        self.journal.append("batch", step, **fields, **coming.record())
+        self.journal.append("batch", step, **fields, **coming.record(), update=update)
         self.failed |= set(result.failed)
 
     def _measure_if_due(self, step: int, last: bool, measured: Collection[str] = ()) -> None:
@@ -279,6 +288,7 @@ class _Run:
             self.spec.seed,
         )
         found: list[Measurement] = []
+        kept: dict[str, str] = {}
         started = time.perf_counter()
         for probe in due:
             self.observer.phase(f"measuring {probe.name}", 0, 0)
@@ -286,7 +296,9 @@ class _Run:
                 taken = probe.measure(context) if step else self.before.measure(probe, context)
             if step and taken.outcomes is not None:
                 # Before the journal's line, which says that they are there.
-                self.folder.save_outcomes(step, probe.name, taken.outcomes)
+                kept[probe.name] = self.folder.save_outcomes(
+                    step, probe.name, taken.outcomes, self.identity
+                )
             found.append(taken)
         event = self.journal.append(
             "measure",
@@ -296,6 +308,7 @@ class _Run:
             **line_of(found, edited=step > 0),
             seconds=time.perf_counter() - started,
             **({"superseded": superseded} if superseded > 0 else {}),
+            **({"outcomes": kept} if kept else {}),
         )
         if self.watch is not None:
             self.watch.take(event)
@@ -320,12 +333,16 @@ class _Run:
     def _checkpoint_if_due(self, step: int, last: bool) -> None:
         if step == 0 or (step % self.spec.checkpoint.every and not last):
             return
-        if step in self.folder.checkpoints():
+        # Without its line a state does not count, whatever file of it is there.
+        if self.folder.has_checkpoint(step, self.found):
             return
-        self.folder.save_checkpoint(
-            step, self.built.engine.ledger.state_dict(), keep=self.spec.checkpoint.keep
+        state = self.folder.save_checkpoint(
+            step,
+            self.built.engine.ledger.state_dict(),
+            run=self.identity,
+            keep=self.spec.checkpoint.keep,
         )
-        self.journal.append("checkpoint", step, **memory_peaks())
+        self.journal.append("checkpoint", step, state=state, **memory_peaks())
 
     def _alarm_stops(self, step: int, last: bool) -> bool:
         """Raise the alarm if the journal calls for it; whether the run ends here because of it."""
@@ -409,6 +426,4 @@ def batch_fields(
 
 
 def _summarise(spec: RunSpec, folder: RunFolder, events: Sequence[Event]) -> dict[str, Any]:
-    summary = summarise(spec, folder.path.name, events)
-    folder.write_summary(summary)
-    return summary
+    return folder.write_summary(summarise(spec, folder.path.name, events), ended_at(events))

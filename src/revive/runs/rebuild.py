@@ -7,8 +7,9 @@ from revive.errors import SpecError
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
 from revive.runs.build import load_from_spec
-from revive.runs.identity import check_model
+from revive.runs.identity import check_model, check_spec
 from revive.runs.journal import Journal
+from revive.runs.known_files import Known
 from revive.runs.replay import restore_ledger
 from revive.runs.schema import RunSpec
 from revive.runs.spec import load_stored_spec
@@ -51,17 +52,22 @@ def rebuild(
     """
     run = RunFolder.open(folder)
     spec = load_stored_spec(run.spec)
-    journal = Journal(run.journal, Journal.read(run.journal), 0)
-    committed = journal.committed_step()
+    events = Journal.read(run.journal)
+    if not events:
+        raise SpecError(
+            f"{folder}: nothing was committed yet; 'revive resume {folder}' begins the run."
+        )
+    check_spec(run, events, spec)
+    committed = max(Known.of(events).updates, default=0)
     if to is not None and not 0 <= to <= committed:
         raise SpecError(f"{folder}: batch {to} does not stand; the run has {committed} of them.")
     layers: list[int] = (spec.editor.model_extra or {})["layers"]
     where = {"device": "auto", "device_map": {"": "disk"}} if lazily else {}
     model = spec.model.model_copy(update={"quantize": None, **where})
     loaded = load_from_spec(model, layers, trust_code=trust_code)
-    check_model(run, loaded)
+    check_model(run, events, loaded)
     ledger = Ledger(loaded.model, loaded.family.sites(loaded.model, layers=layers))
-    return Rebuilt(spec, loaded, ledger, restore_ledger(run, journal, ledger, to))
+    return Rebuilt(spec, loaded, ledger, restore_ledger(run, events, ledger, to))
 
 
 def finish_model(folder: Path, to: int | None = None) -> LoadedModel:

@@ -7,15 +7,20 @@ from typing import Any
 
 from revive.errors import PrerequisiteError, SpecError
 from revive.linalg.lowrank import LowRank
+from revive.runs.atomic import write_bytes
+from revive.runs.contradictions import contradiction
 from revive.runs.engine import stored_columns, stored_updates
 from revive.runs.identity import check_edits, ordered, read_edits
-from revive.runs.journal import Event, Journal
+from revive.runs.journal import Event, Journal, remains
+from revive.runs.known_files import Known
 from revive.runs.moved import GENERAL, Moved, SideEffects, Told
 from revive.runs.probing import make_probe
 from revive.runs.rebuild import rebuild
 from revive.runs.replay import BatchContents, standing_updates
+from revive.runs.sealed import DamagedError
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing
+from revive.runs.witness import Witness, write_witness
 from revive.wording import counted
 
 SAMPLE = 200
@@ -44,12 +49,16 @@ class Undone:
 def rollback_to(folder: Path, step: int) -> Undone:
     """Forget every batch after `step`. The journal keeps the record; `resume` goes on from there.
 
+    Where the journal is damaged behind that batch, what is left of it goes on.
+
     Raises:
         SpecError: Not a run folder, or no such step.
     """
-    run = RunFolder.open(folder)
+    run = RunFolder.open(folder, damaged=True)
+    remains(run.journal)  # one of a newer version is left alone
     with run.lock():
-        journal = Journal.open(run.journal)
+        lost = _cut_to_what_is_left(run, step)
+        journal = run.open_journal()
         committed = journal.committed_step()
         if not 0 <= step <= committed:
             raise SpecError(
@@ -57,15 +66,60 @@ def rollback_to(folder: Path, step: int) -> Undone:
             )
         history = standing(journal.events())
         gone = [e for e in history if e["event"] == "batch" and e["step"] > step]
-        contents = BatchContents.of(journal)
-        squares = [_square(standing_updates(run, contents, e["step"])) for e in gone]
+        contents = BatchContents.of(journal.events())
         # The journal's line is the commit; files beyond it are leftovers from then on.
         journal.append("rollback", step, to=step)
+        norm, unread = _norm(run, contents, [e["step"] for e in gone])
         run.drop_after(step)
     before = removed(history)
     taken = tuple(i for e in gone for i in e["edits"] if i in e["made"] and i not in before)
-    again = f"'revive resume {folder}' makes the batches again."
-    return Undone(step, taken, sum(squares) ** 0.5, again)
+    again = f"{lost}{unread}'revive resume {folder}' makes the batches again."
+    return Undone(step, taken, norm, again)
+
+
+def _norm(run: RunFolder, contents: BatchContents, steps: Sequence[int]) -> tuple[float, str]:
+    """Norm of what batches wrote, and what of it is not known: damage may be why they go."""
+    squares, unread = 0.0, ""
+    for step in steps:
+        try:
+            squares += _square(standing_updates(run, contents, step))
+        except DamagedError as error:
+            unread = (
+                f"The norm leaves out what could not be read ({error.path.name} {error.what}). "
+            )
+    return squares**0.5, unread
+
+
+def _cut_to_what_is_left(run: RunFolder, step: int) -> str:
+    """Cut a damaged journal behind its last good line, if what is asked for is before that.
+
+    The damaged one is kept beside it.
+
+    Returns:
+        What a user should know; empty where nothing is damaged.
+
+    Raises:
+        DamagedError: What is left of the journal does not reach that batch.
+    """
+    left = remains(run.journal)
+    found = left.damage
+    if found is None:
+        unexplained = contradiction(run.path, left.events)
+        if not unexplained:
+            return ""
+        found = DamagedError(run.journal, unexplained)
+    reached = max(Known.of(left.events).updates, default=0)
+    if not left.events or step > reached:
+        raise found
+    aside = run.path / "journal.damaged.jsonl"
+    if run.journal.exists():
+        write_bytes(aside, run.journal.read_bytes())
+    write_witness(run.journal, Witness(len(left.content), left.sum))
+    write_bytes(run.journal, left.content)
+    return (
+        f"The journal was damaged ({found.what}): what its lines after batch {reached} said, "
+        f"edits taken out since included, is lost; the damaged file is kept as {aside.name}. "
+    )
 
 
 def rollback_edit(
@@ -99,7 +153,7 @@ def rollback_edit(
     """
     run = RunFolder.open(folder)
     with run.lock():
-        journal = Journal.open(run.journal)
+        journal = run.open_journal()
         history = standing(journal.events())
         events = [e for e in history if e["event"] == "batch"]
         holding = [e for e in events if edit_id in e["made"]]
@@ -108,9 +162,10 @@ def rollback_edit(
             raise SpecError(_unknown(edit_id, events, gone))
         batch, *repairs = holding
         step, last = batch["step"], journal.committed_step()
-        parts = _parts(run, batch, edit_id)
+        known = Known.of(journal.events())
+        parts = _parts(run, known, batch, edit_id)
         for again in repairs:
-            for key, part in _parts(run, again, edit_id).items():
+            for key, part in _parts(run, known, again, edit_id).items():
                 parts[key] = parts[key] + part
         moved = None
         if measure:
@@ -130,12 +185,12 @@ def rollback_edit(
                     "model."
                 ) from error
             moved = effects.take_out(parts)
-        # Checkpoints that hold the edit go first: after a kill in between, the sums are replayed.
-        run.drop_checkpoints_from(step)
         found: dict[str, Any] = {} if moved is None else {"moved": moved.as_dict()}
         if repairs:
             found["repairs"] = [e["step"] for e in repairs]
         journal.append("rollback", last, edit=edit_id, batch=step, **found)
+        # From that line on they do not count, whether they are still there or not.
+        run.drop_checkpoints_from(step)
     note = _of_its_fact(history, edit_id) + _note(batch, last - step, measure)
     return Undone(last, (edit_id,), _square(parts) ** 0.5, note, moved)
 
@@ -152,10 +207,12 @@ def _unknown(edit_id: str, events: Sequence[Mapping[str, Any]], gone: frozenset[
     )
 
 
-def _parts(run: RunFolder, batch: Mapping[str, Any], edit_id: str) -> dict[str, LowRank]:
+def _parts(
+    run: RunFolder, known: Known, batch: Mapping[str, Any], edit_id: str
+) -> dict[str, LowRank]:
     """What one edit wrote into every weight."""
     number = batch["made"].index(edit_id)
-    tensors = run.load_update(batch["step"])
+    tensors = run.load_update(batch["step"], known=known)
     owners_of = stored_columns(tensors)
     parts: dict[str, LowRank] = {}
     for key, factors in stored_updates(tensors).items():

@@ -12,13 +12,26 @@ from revive.runs.atomic import (
     disk_full,
     is_disk_full,
     is_partial,
+    make_folder,
     remove_partials,
-    replacing,
     write_text,
 )
+from revive.runs.contradictions import check_files
 from revive.runs.journal import Journal
 from revive.runs.json_text import read_json, to_json
-from revive.runs.lock import is_locked, locked
+from revive.runs.known_files import Known, number_of, numbers_in
+from revive.runs.lock import Lock, is_locked, locked
+from revive.runs.sealed import (
+    DamagedError,
+    Identity,
+    Values,
+    check_header,
+    check_values,
+    read_header,
+    refuse_link,
+    write_sealed,
+)
+from revive.runs.signed_json import signed
 from revive.runs.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
@@ -31,6 +44,13 @@ __all__ = ["RunFolder", "load_tensors", "save_tensors"]
 _LOG = logging.getLogger(__name__)
 _LOCK = ".lock"
 _SUFFIX = ".safetensors"
+_OWN = frozenset(
+    {
+        *("spec.yaml", "env.json", "journal.jsonl", "journal.head", "summary.json", "edits.json"),
+        *("edits.csv", "updates", "checkpoints", "measures", _LOCK),
+    }
+)
+"""What a run folder holds; what else lies there is the user's."""
 
 
 class RunFolder:
@@ -60,6 +80,7 @@ class RunFolder:
         self._updates = path / "updates"
         self._checkpoints = path / "checkpoints"
         self._measures = path / "measures"
+        self._lock: Lock | None = None
 
     @classmethod
     def create(cls, path: str | Path) -> "RunFolder":
@@ -71,7 +92,8 @@ class RunFolder:
         path = at_home(path)
         cls.check_free(path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
+            refuse_link(path / _LOCK)
             (path / _LOCK).touch()
         except OSError as error:
             if is_disk_full(error):
@@ -99,11 +121,16 @@ class RunFolder:
             raise SpecError(f"{path}: is not empty; choose another --out.")
 
     @classmethod
-    def open(cls, path: str | Path) -> "RunFolder":
-        """An existing run.
+    def open(cls, path: str | Path, *, damaged: bool = False) -> "RunFolder":
+        """An existing run, as far as its small files tell; tensors are checked when they are read.
+
+        Args:
+            path: The folder.
+            damaged: Open it whatever its journal says; who asks for that looks into it.
 
         Raises:
-            SpecError: There is none, or its journal is damaged or of a newer version.
+            SpecError: There is none, its files contradict each other, its journal is damaged or of
+                a newer version.
         """
         path = at_home(path)
         folder = cls(path)
@@ -115,9 +142,21 @@ class RunFolder:
             what = "is no run folder (it has no journal.jsonl)"
         if what:
             raise SpecError(f"{path}: {what}; name a folder that 'revive run' wrote.")
-        # A newer version may have other keys in its spec too: its journal is asked first.
-        Journal.read(folder.journal)
+        folder.refuse_links()
+        if not damaged:
+            # A newer version may have other keys in its spec too: its journal is asked first.
+            check_files(folder.path, Journal.read(folder.journal))
         return folder
+
+    def refuse_links(self) -> None:
+        """Refuse a folder of which a part lies elsewhere: nothing outside is read or written.
+
+        Raises:
+            SpecError: Names the link.
+        """
+        for path in self.path.iterdir():
+            if path.name in _OWN or is_partial(path):
+                refuse_link(path)
 
     @contextmanager
     def lock(self) -> Generator[None, None, None]:
@@ -126,10 +165,34 @@ class RunFolder:
         Raises:
             SpecError: Another process is writing.
         """
-        with locked(self.path / _LOCK):
+        self.refuse_links()
+        with locked(self.path / _LOCK) as held:
             for folder in (self.path, self._updates, self._checkpoints, self._measures):
                 remove_partials(folder)
-            yield
+            self._lock = held
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def check_writer(self) -> None:
+        """Refuse to write on where the lock is gone, or a part of the folder lies elsewhere.
+
+        Raises:
+            SpecError: Says which.
+        """
+        if self._lock is not None:
+            self._lock.check()
+        for folder in (self._updates, self._checkpoints, self._measures):
+            refuse_link(folder)
+
+    def open_journal(self) -> Journal:
+        """The journal, to be written on by whoever holds the lock.
+
+        Raises:
+            SpecError: It is damaged, or a newer version wrote it.
+        """
+        return Journal.open(self.journal, self.check_writer)
 
     def locked(self) -> bool:
         """Whether a process is writing."""
@@ -157,70 +220,160 @@ class RunFolder:
             raise SpecError(f"{self.env}: is damaged ({error}); restore or delete it.") from error
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
-    def write_summary(self, summary: Mapping[str, object]) -> None:
-        """Store the results."""
-        write_text(self.summary, to_json(summary, indent=2) + "\n")
+    def write_summary(
+        self, summary: Mapping[str, object], journal_time: float = 0.0
+    ) -> dict[str, Any]:
+        """Store the results, with a checksum; gives what was stored.
 
-    def save_update(self, step: int, tensors: "Mapping[str, Tensor]") -> None:
+        Args:
+            summary: Plain data.
+            journal_time: When the journal says that the run ended: of which state this is.
+        """
+        whole = signed({**summary, "journal_time": journal_time})
+        write_text(self.summary, to_json(whole, indent=2) + "\n")
+        return whole
+
+    def save_update(self, step: int, tensors: "Mapping[str, Tensor]", run: str = "") -> str:
         """Store what a batch wrote; counts once the journal says so.
+
+        Args:
+            step: Number of the batch.
+            tensors: By name.
+            run: The run's identity.
+
+        Returns:
+            The file's seal, for the journal.
 
         Raises:
             PrerequisiteError: The disk is full.
+            SpecError: This process may write no more.
         """
-        save_tensors(_numbered(self._updates, step), tensors)
+        self.check_writer()
+        return save_tensors(_numbered(self._updates, step), tensors, Identity(run, "update", step))
 
-    def load_update(self, step: int, prefix: str = "") -> "dict[str, Tensor]":
+    def load_update(
+        self, step: int, prefix: str = "", known: Known | None = None
+    ) -> "dict[str, Tensor]":
         """What a batch wrote; those tensors alone whose name begins with `prefix`.
 
-        Raises:
-            SpecError: The file is missing or damaged.
-        """
-        return load_tensors(_numbered(self._updates, step), prefix)
+        Args:
+            step: Number of the batch.
+            prefix: Of the names.
+            known: What the journal says of the run's files; None takes a file at its word.
 
-    def save_checkpoint(self, step: int, tensors: "Mapping[str, Tensor]", *, keep: int = 2) -> None:
+        Raises:
+            DamagedError: The file is missing, damaged or another one.
+        """
+        run, seal = ("", None) if known is None else (known.run, known.updates.get(step))
+        identity = Identity(run, "update", step)
+        return load_tensors(_numbered(self._updates, step), prefix, identity, seal)
+
+    def save_checkpoint(
+        self, step: int, tensors: "Mapping[str, Tensor]", *, run: str = "", keep: int = 2
+    ) -> str:
         """Store the state after a batch, then drop all but the newest and that of step 0.
+
+        Returns:
+            The file's seal, for the journal.
 
         Raises:
             PrerequisiteError: The disk is full; older checkpoints are still there.
+            SpecError: This process may write no more.
         """
-        save_tensors(_numbered(self._checkpoints, step), tensors)
+        self.check_writer()
+        identity = Identity(run, "checkpoint", step)
+        seal = save_tensors(_numbered(self._checkpoints, step), tensors, identity)
         for old in [s for s in self.checkpoints() if 0 < s < step][: -(keep - 1) or None]:
             _numbered(self._checkpoints, old).unlink(missing_ok=True)
+        return seal
 
-    def load_checkpoint(self, step: int) -> "dict[str, Tensor]":
+    def load_checkpoint(self, step: int, known: Known | None = None) -> "dict[str, Tensor]":
         """The state after a batch.
 
+        Args:
+            step: The batch.
+            known: What the journal says of the run's files; None takes a file at its word.
+
         Raises:
-            SpecError: The file is missing or damaged.
+            DamagedError: The file is missing, damaged or another one.
         """
-        return load_tensors(_numbered(self._checkpoints, step))
+        run, seal = ("", None) if known is None else (known.run, known.checkpoints.get(step))
+        identity = Identity(run, "checkpoint", step)
+        return load_tensors(_numbered(self._checkpoints, step), "", identity, seal)
+
+    def has_checkpoint(self, step: int, known: Known) -> bool:
+        """Whether a state that counts is there, and whole."""
+        if step not in known.checkpoints:
+            return False
+        try:
+            self.load_checkpoint(step, known)
+        except DamagedError:
+            return False
+        return True
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Where the state after a batch lies."""
+        return _numbered(self._checkpoints, step)
+
+    def update_path(self, step: int) -> Path:
+        """Where a batch's update lies."""
+        return _numbered(self._updates, step)
 
     def checkpoints(self) -> list[int]:
         """Steps with a checkpoint, ascending."""
-        return _steps(self._checkpoints)
+        return numbers_in(self._checkpoints)
 
-    def save_outcomes(self, step: int, probe: str, outcomes: "Outcomes") -> None:
+    def updates(self) -> list[int]:
+        """Steps with a stored update, ascending."""
+        return numbers_in(self._updates)
+
+    def save_outcomes(self, step: int, probe: str, outcomes: "Outcomes", run: str = "") -> str:
         """Store what a probe measured of every edit after a batch.
+
+        Returns:
+            The file's seal, for the journal.
 
         Raises:
             PrerequisiteError: The disk is full.
+            SpecError: This process may write no more.
         """
-        with replacing(_outcomes_path(self._measures, step, probe)) as partial:
-            partial.write_bytes(outcomes.to_bytes())
+        self.check_writer()
+        identity = Identity(run, f"outcomes of {probe}", step)
+        about = {**identity.metadata(), **outcomes.metadata()}
+        values = {
+            name: Values("F64", column.shape, memoryview(column.tobytes()))
+            for name, column in outcomes.columns.items()
+        }
+        return write_sealed(_outcomes_path(self._measures, step, probe), values, about)
 
-    def load_outcomes(self, step: int, probe: str) -> "Outcomes | None":
+    def load_outcomes(self, step: int, probe: str, known: Known | None = None) -> "Outcomes | None":
         """What a probe measured of every edit after a batch; None where it was not kept.
 
+        Args:
+            step: The batch.
+            probe: Name of the probe.
+            known: What the journal says of the run's files; None takes a file at its word.
+
         Raises:
-            SpecError: The file is damaged.
+            DamagedError: The file is damaged or another one.
         """
         from revive.metrics.outcomes import read_outcomes
 
         path = _outcomes_path(self._measures, step, probe)
-        return read_outcomes(path) if path.is_file() else None
+        seal = None if known is None else known.outcomes.get((step, probe))
+        if not path.is_file() and seal is None:
+            return None
+        header = read_header(path)
+        run = "" if known is None else known.run
+        check_header(path, header, Identity(run, f"outcomes of {probe}", step), seal)
+        found = read_outcomes(path)
+        for name, column in found.columns.items():
+            check_values(path, header, name, memoryview(column.tobytes()))
+        return found
 
     def drop_checkpoints_from(self, step: int) -> None:
         """Forget the state after `step` and later ones; updates can rebuild it."""
+        self.check_writer()
         for saved in self.checkpoints():
             if saved >= step:
                 _numbered(self._checkpoints, saved).unlink(missing_ok=True)
@@ -228,12 +381,12 @@ class RunFolder:
     def drop_after(self, step: int) -> None:
         """Forget updates, states and results after a step."""
         self.drop_checkpoints_from(step + 1)
-        for saved in _steps(self._updates):
+        for saved in self.updates():
             if saved > step:
                 _numbered(self._updates, saved).unlink(missing_ok=True)
         for kept in self._measures.glob(f"*{_SUFFIX}"):
-            number = kept.name.partition(".")[0]
-            if number.isascii() and number.isdigit() and int(number) > step:
+            number = number_of(kept.name.partition(".")[0])
+            if number is not None and number > step:
                 kept.unlink(missing_ok=True)
         for result in (self.summary, self.edits, self.edits_csv):
             result.unlink(missing_ok=True)
@@ -245,8 +398,3 @@ def _outcomes_path(folder: Path, step: int, probe: str) -> Path:
 
 def _numbered(folder: Path, step: int) -> Path:
     return folder / f"{step:06d}{_SUFFIX}"
-
-
-def _steps(folder: Path) -> list[int]:
-    names = (p.name.removesuffix(_SUFFIX) for p in folder.glob(f"*{_SUFFIX}"))
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())

@@ -91,6 +91,12 @@ def summarise(spec: RunSpec, run: str, events: Sequence[Mapping[str, Any]]) -> d
     return summary
 
 
+def ended_at(events: Sequence[Mapping[str, Any]]) -> float:
+    """When a run last came to an end, or was stopped by its alarm; 0 if it never did."""
+    ends = [e["time"] for e in events if e["event"] in ("finish", "alarm")]
+    return ends[-1] if ends else 0.0
+
+
 def _id(failure: object) -> str:
     # An id alone is what very old journals have.
     return str(cast("dict[str, object]", failure)["id"] if isinstance(failure, dict) else failure)

@@ -1,51 +1,95 @@
-"""Tensors in safetensors files, written as a whole."""
+"""Tensors in safetensors files, written as a whole and checked when they are read."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from revive.errors import SpecError
-from revive.runs.atomic import replacing
+from revive.runs.sealed import (
+    DamagedError,
+    Identity,
+    Values,
+    check_header,
+    check_values,
+    read_header,
+    write_sealed,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def save_tensors(path: Path, tensors: "Mapping[str, Tensor]") -> None:
+def save_tensors(
+    path: Path, tensors: "Mapping[str, Tensor]", identity: Identity | None = None
+) -> str:
     """Write named tensors; views and shared storage are allowed.
+
+    Args:
+        path: The file; its folder is made.
+        tensors: By name.
+        identity: What the file is, for whoever reads it; None for a file outside a run.
+
+    Returns:
+        The file's seal.
 
     Raises:
         PrerequisiteError: The disk is full.
     """
-    from safetensors.torch import save_file
-
-    stored: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        held = tensor.detach().cpu().contiguous()
-        address = held.untyped_storage().data_ptr()
-        stored[name] = held.clone() if address in seen else held
-        seen.add(address)
-    with replacing(path) as partial:
-        save_file(stored, partial)
+    values = {name: _values(tensor) for name, tensor in tensors.items()}
+    return write_sealed(path, values, {} if identity is None else identity.metadata())
 
 
-def load_tensors(path: Path, prefix: str = "") -> "dict[str, Tensor]":
+def load_tensors(
+    path: Path,
+    prefix: str = "",
+    identity: Identity | None = None,
+    seal: str | None = None,
+) -> "dict[str, Tensor]":
     """Read named tensors, to the CPU; those alone whose name begins with `prefix`.
 
+    Args:
+        path: The file.
+        prefix: Of the names.
+        identity: What the file must be; None takes any.
+        seal: What the journal knows it by; None where that was not kept.
+
     Raises:
-        SpecError: The file is missing or damaged.
+        DamagedError: The file is missing, damaged or another one.
     """
     from safetensors import SafetensorError, safe_open
 
+    header = read_header(path)
+    if identity is not None:
+        check_header(path, header, identity, seal)
+    found: dict[str, Tensor] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            wanted = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-            # Copies are aligned in memory, a mapped file is not: products may round differently.
-            return {name: file.get_tensor(name).clone() for name in wanted}
+            for name in file.keys():  # noqa: SIM118
+                if name.startswith(prefix):
+                    # Copies are aligned in memory, a mapped file is not: products may round
+                    # differently.
+                    found[name] = file.get_tensor(name).clone()
     except (SafetensorError, OSError) as error:
-        reason = "is missing" if not path.exists() else f"is damaged ({error})"
-        raise SpecError(
-            f"{path}: {reason}; restore it from a copy, or go back to a batch before it with "
-            "'revive rollback RUN --to STEP'."
-        ) from error
+        raise DamagedError(path, f"is damaged ({error})") from error
+    for name, tensor in found.items():
+        check_values(path, header, name, _bytes(tensor))
+    return found
+
+
+def _values(tensor: "Tensor") -> Values:
+    held = tensor.detach().cpu().contiguous()
+    return Values(_name_of(held), tuple(held.shape), _bytes(held))
+
+
+def _bytes(tensor: "Tensor") -> memoryview:
+    import torch
+
+    values: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(values)
+
+
+def _name_of(tensor: "Tensor") -> str:
+    kind, bits = ("BF", 16) if "bfloat" in str(tensor.dtype) else ("", tensor.element_size() * 8)
+    if str(tensor.dtype) == "torch.bool":
+        return "BOOL"
+    kind = kind or ("F" if tensor.is_floating_point() else "I" if tensor.dtype.is_signed else "U")
+    return f"{kind}{bits}"

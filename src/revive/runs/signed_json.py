@@ -1,0 +1,24 @@
+"""JSON files that hold a checksum of themselves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from revive.runs.json_text import to_json
+from revive.runs.sealed import checksum
+
+_KEY = "checksum"
+
+
+def signed(value: Mapping[str, object]) -> dict[str, Any]:
+    """The same with its checksum."""
+    return {**value, _KEY: _sum(value)}
+
+
+def unsigned(value: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What was signed, and whether it is still that; older files have no checksum and count."""
+    rest = {key: entry for key, entry in value.items() if key != _KEY}
+    return rest, _KEY not in value or value[_KEY] == _sum(rest)
+
+
+def _sum(value: Mapping[str, object]) -> str:
+    return checksum(to_json(value).encode("utf-8"))
