@@ -24,6 +24,7 @@ from revive.cli import (
     spectrum,
     status,
     sweep,
+    verify,
 )
 from revive.cli.complaints import INTERRUPTED, account
 from revive.cli.home import with_home
@@ -44,6 +45,7 @@ for _name, _command in {
     "run": run.run,
     "resume": run.resume,
     "status": status.status,
+    "verify": verify.verify,
     "edit": edit.edit,
     "evaluate": evaluate.evaluate,
     "report": report.report,

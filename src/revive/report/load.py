@@ -121,7 +121,9 @@ def load_run(path: Path) -> RunRecord:
     events = [dict(event) for event in standing(every)]
     finished = (path / "summary.json").is_file() and not rolled_back(events)
     summary = read_summary(path / "summary.json") if finished else derive_summary(spec, events)
-    if finished and summary.journal_time not in (0.0, ended_at(events)):
+    # Older versions kept no time.
+    time = ended_at(events) if Known.of(every).run else 0.0
+    if finished and summary.journal_time not in (time, ended_at(events)):
         raise SpecError(
             f"{path}/summary.json: is of another state of the run than its journal; 'revive resume "
             f"{path}' writes it again."

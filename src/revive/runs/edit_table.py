@@ -16,7 +16,7 @@ from revive.runs.journal import Journal
 from revive.runs.json_text import read_json, to_json
 from revive.runs.known_files import Known
 from revive.runs.reasons import explained, known_reasons
-from revive.runs.signed_json import signed, unsigned
+from revive.runs.signed_json import CHECKSUM, signed, unsigned
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing
 from revive.wording import counted
@@ -29,7 +29,7 @@ SCHEMA = 1
 Events = Sequence[Mapping[str, Any]]
 
 
-def write_table(folder: RunFolder, table: EditTable, step: int, gone: Sequence[str]) -> None:
+def write_table(folder: RunFolder, table: EditTable, step: int, gone: Sequence[str]) -> str:
     """Store the table of a run that has come to an end, and the same for people, as CSV.
 
     Args:
@@ -38,12 +38,17 @@ def write_table(folder: RunFolder, table: EditTable, step: int, gone: Sequence[s
         step: Committed batches.
         gone: Ids of edits that are out of the model.
 
+    Returns:
+        The table's checksum, for the journal.
+
     Raises:
         PrerequisiteError: The disk is full.
     """
     content = {"schema": SCHEMA, "step": step, "removed": sorted(gone), **table.plain()}
-    write_text(folder.edits, to_json(signed(content), indent=1) + "\n")
+    whole = signed(content)
+    write_text(folder.edits, to_json(whole, indent=1) + "\n")
     write_text(folder.edits_csv, to_csv([("", row) for row in table.rows]))
+    return whole[CHECKSUM]
 
 
 def read_table(path: Path) -> EditTable:
@@ -57,7 +62,7 @@ def read_table(path: Path) -> EditTable:
     """
     folder = RunFolder(path)
     events = Journal.read(folder.journal)
-    stored = _stored(folder)
+    stored = _stored(folder, Known.of(events).table)
     if stored is None:
         return _measured(folder, events)
     reasons = known_reasons(events)
@@ -79,7 +84,7 @@ class _Stored:
     removed: tuple[str, ...]
 
 
-def _stored(folder: RunFolder) -> _Stored | None:
+def _stored(folder: RunFolder, checksum: str | None) -> _Stored | None:
     if not folder.edits.is_file():
         return None
     try:
@@ -87,6 +92,8 @@ def _stored(folder: RunFolder) -> _Stored | None:
         fields, whole = unsigned(cast("dict[str, Any]", value))
         if not whole:
             raise ValueError("its checksum does not fit")
+        if checksum is not None and checksum != cast("dict[str, Any]", value).get(CHECKSUM):
+            raise ValueError("it is of another state of the run than the journal")
         table = EditTable(rows_of(fields["rows"]), int(fields["edits"]), str(fields["note"]))
         return _Stored(table, tuple(fields["removed"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -22,6 +22,7 @@ class Known:
         checkpoints: The same of the states that count, by batch. A state from before an edit was
             taken out does not count, whatever file of it is there.
         outcomes: By step and probe, of what was measured.
+        table: Checksum of `edits.json` at the run's last end; None before one.
         largest: Number of the latest batch that was ever committed, taken back or not.
     """
 
@@ -29,6 +30,7 @@ class Known:
     updates: Mapping[int, str | None]
     checkpoints: Mapping[int, str | None]
     outcomes: Mapping[tuple[int, str], str]
+    table: str | None
     largest: int
 
     @property
@@ -39,7 +41,7 @@ class Known:
     @classmethod
     def of(cls, events: Sequence[Event]) -> "Known":
         """Read a journal's events, in order, those that were undone included."""
-        run, largest = "", 0
+        run, largest, table = "", 0, None
         updates: dict[int, str | None] = {}
         checkpoints: dict[int, str | None] = {}
         outcomes: dict[tuple[int, str], str] = {}
@@ -55,13 +57,17 @@ class Known:
             elif kind == "measure":
                 kept = event.get("outcomes") or {}
                 outcomes.update({(step, probe): seal for probe, seal in kept.items()})
+            elif kind in ("finish", "alarm"):
+                table = event.get("table")
             elif kind == "rollback":
                 # Of an edit that was taken out: states hold it from its first batch on.
                 first = step + 1 if "to" in event else event["batch"]
                 checkpoints = {s: seal for s, seal in checkpoints.items() if s < first}
                 updates = {s: seal for s, seal in updates.items() if s <= step}
+                # Going back drops the table, taking an edit out does not.
+                table = None if "to" in event else table
                 outcomes = {at: seal for at, seal in outcomes.items() if at[0] <= step}
-        return cls(run, updates, checkpoints, outcomes, largest)
+        return cls(run, updates, checkpoints, outcomes, table, largest)
 
 
 def numbers_in(folder: Path) -> list[int]:

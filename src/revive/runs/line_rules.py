@@ -17,6 +17,7 @@ _OPTIONAL: dict[str, dict[str, type | str]] = {
     "batch": {"update": str, "supersedes": dict, "unsolved": dict, "repairs": dict, "notes": dict},
     "measure": {"probes": _TEXTS, "outcomes": dict, "intervals": dict, "retention": list},
     "checkpoint": {"state": str},
+    "alarm": {"answers": dict, "table": str},
     "finish": {"answers": dict, "table": str},
 }
 

@@ -230,8 +230,7 @@ class _Run:
             if self._alarm_stops(step, coming is None):
                 return _summarise(self.spec, self.folder, self.journal.events())
         # Before the line that says that nothing is left to do.
-        answers = self._ask(step)
-        self.journal.append("finish", step, answers=answers, **memory_peaks())
+        self.journal.append("finish", step, **self._ask(step), **memory_peaks())
         return _summarise(self.spec, self.folder, self.journal.events())
 
     def _coming(self, step: int) -> "_Batch | None":
@@ -314,8 +313,8 @@ class _Run:
             self.watch.take(event)
         self.observer.measured(made, event["metrics"])
 
-    def _ask(self, step: int) -> dict[str, int]:
-        """Keep what became of every edit, in words; how many were asked, and took."""
+    def _ask(self, step: int) -> dict[str, Any]:
+        """Keep what became of every edit, in words; what the journal holds of it."""
         self.observer.phase("asking for answers", 0, 0)
         events = self.journal.events()
         gone = removed(events)
@@ -327,8 +326,8 @@ class _Run:
             self.stream.standing(self.stream.count(step), gone),
             events,
         )
-        write_table(self.folder, table, step, sorted(gone))
-        return table.counts()
+        checksum = write_table(self.folder, table, step, sorted(gone))
+        return {"answers": table.counts(), "table": checksum}
 
     def _checkpoint_if_due(self, step: int, last: bool) -> None:
         if step == 0 or (step % self.spec.checkpoint.every and not last):
@@ -351,7 +350,7 @@ class _Run:
         if alarm is None or self.watch is None or raised is None:
             return False
         stops = alarm.stop and not last
-        answers = {"answers": self._ask(step)} if stops else {}
+        answers = self._ask(step) if stops else {}
         event = self.journal.append(
             "alarm",
             step,

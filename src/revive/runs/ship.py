@@ -5,13 +5,15 @@ the journal first and hands it over last; whenever the copying stops, what has a
 folder that was interrupted.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from revive.runs.atomic import is_partial, write_bytes
 
-_LATE = ("journal.jsonl", "summary.json")
+_LATE = ("journal.jsonl", "journal.head", "summary.json")
+"""Handed over last, in this order. The witness is read first: it is never ahead of the journal."""
 _LOCK = ".lock"
 _AT_A_TIME = 64 * 2**20
 """Bytes after which a parcel is closed; a larger file travels alone."""
@@ -44,7 +46,7 @@ class Sender:
 
     def parcel(self) -> Parcel:
         """Something of what has changed since it was sent."""
-        late = {n: (self._folder / n).read_bytes() for n in _LATE if (self._folder / n).is_file()}
+        late = self._late()
         files: dict[str, bytes] = {}
         size = 0
         names = list(_names(self._folder))
@@ -63,11 +65,18 @@ class Sender:
             size += len(files[name])
             self._sent[name] = stamp
         for name, content in late.items():
-            stamp = (len(content), 0)
+            stamp = (len(content), zlib.crc32(content))
             if self._sent.get(name) != stamp:
                 files[name] = content
                 self._sent[name] = stamp
         return Parcel(files, frozenset(names))
+
+    def _late(self) -> dict[str, bytes]:
+        read: dict[str, bytes] = {}
+        for name in ("journal.head", *_LATE):
+            if name not in read and (self._folder / name).is_file():
+                read[name] = (self._folder / name).read_bytes()
+        return {name: read[name] for name in _LATE if name in read}
 
 
 def receive(folder: Path, parcel: Parcel) -> None:
@@ -88,6 +97,8 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
+    if path.name in _LATE:
+        content = path.read_bytes()
+        return len(content), zlib.crc32(content)
     stat = path.stat()
-    # The journal only grows: what was read of it is told by its length.
-    return stat.st_size, 0 if path.name in _LATE else stat.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns

@@ -6,18 +6,18 @@ from typing import Any
 from revive.runs.json_text import to_json
 from revive.runs.sealed import checksum
 
-_KEY = "checksum"
+CHECKSUM = "checksum"
 
 
 def signed(value: Mapping[str, object]) -> dict[str, Any]:
     """The same with its checksum."""
-    return {**value, _KEY: _sum(value)}
+    return {**value, CHECKSUM: _sum(value)}
 
 
 def unsigned(value: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """What was signed, and whether it is still that; older files have no checksum and count."""
-    rest = {key: entry for key, entry in value.items() if key != _KEY}
-    return rest, _KEY not in value or value[_KEY] == _sum(rest)
+    rest = {key: entry for key, entry in value.items() if key != CHECKSUM}
+    return rest, CHECKSUM not in value or value[CHECKSUM] == _sum(rest)
 
 
 def _sum(value: Mapping[str, object]) -> str:
