@@ -170,7 +170,7 @@ def rewrite_journal(folder, events):
 
 def as_older_version(folder):
     """Make a run one of a version that kept no checksums, seals or identities."""
-    later = {"update", "state", "outcomes", "identity", "model_fingerprint", "spec"}
+    later = {"update", "state", "outcomes", "table", "identity", "model_fingerprint", "spec"}
     rewrite_journal(
         folder, [{k: v for k, v in e.items() if k not in later} for e in journal(folder)]
     )

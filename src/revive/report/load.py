@@ -113,11 +113,12 @@ def load_run(path: Path) -> RunRecord:
     Raises:
         SpecError: The folder is not a run, or one of its files cannot be read.
     """
-    check_folder(path)
-    spec = read_spec(path / "spec.yaml")
     RunFolder(path).refuse_links()
     every = Journal.read(path / "journal.jsonl")
-    check_files(path, every)
+    if (path / "spec.yaml").is_file():
+        check_files(path, every)
+    check_folder(path)
+    spec = read_spec(path / "spec.yaml")
     events = [dict(event) for event in standing(every)]
     finished = (path / "summary.json").is_file() and not rolled_back(events)
     summary = read_summary(path / "summary.json") if finished else derive_summary(spec, events)

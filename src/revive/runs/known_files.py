@@ -1,15 +1,16 @@
 """What a journal says of the files beside it: which count, and by which seal each is known."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 _SUFFIX = ".safetensors"
 _NUMBER = re.compile(r"[0-9]{6,12}")
 
 Event = Mapping[str, Any]
+_At = TypeVar("_At")
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,20 @@ class Known:
             elif kind in ("finish", "alarm"):
                 table = event.get("table")
             elif kind == "rollback":
-                # Of an edit that was taken out: states hold it from its first batch on.
-                first = step + 1 if "to" in event else event["batch"]
-                checkpoints = {s: seal for s, seal in checkpoints.items() if s < first}
-                updates = {s: seal for s, seal in updates.items() if s <= step}
-                # Going back drops the table, taking an edit out does not.
-                table = None if "to" in event else table
-                outcomes = {at: seal for at, seal in outcomes.items() if at[0] <= step}
+                # Going back drops the table, taking an edit out does not. States hold such an edit
+                # from its first batch on.
+                back = "to" in event
+                table = None if back else table
+                _forget(checkpoints, lambda at: at, step if back else event["batch"] - 1)
+                _forget(updates, lambda at: at, step)
+                _forget(outcomes, lambda at: at[0], step)
         return cls(run, updates, checkpoints, outcomes, table, largest)
+
+
+def _forget(files: dict[_At, Any], step_of: Callable[[_At], int], last: int) -> None:
+    """Forget files of later batches than `last`; they came in the order of their batches."""
+    while files and step_of(next(reversed(files))) > last:
+        files.popitem()
 
 
 def numbers_in(folder: Path) -> list[int]:

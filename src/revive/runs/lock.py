@@ -74,9 +74,12 @@ def locked(path: Path) -> Generator[Lock, None, None]:
             _LOG.warning("%s: this file system has no locks (%s)", path.parent, error.strerror)
         lock = Lock(path, descriptor)
         lock.check()
+        alone = os.fstat(descriptor).st_nlink == 1
         try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            # What a copy by hard links shares with this folder is not written to.
+            if alone:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
             if is_disk_full(error):
                 raise disk_full(path.parent) from error
@@ -84,7 +87,8 @@ def locked(path: Path) -> Generator[Lock, None, None]:
         yield lock
         # An empty file says that nobody left in a hurry; unlinking it would let two in.
         with suppress(OSError):
-            os.ftruncate(descriptor, 0)
+            if alone:
+                os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -92,8 +96,7 @@ def locked(path: Path) -> Generator[Lock, None, None]:
 def _open(path: Path) -> int:
     """Open a lock file, which is about to be emptied: never one that is somebody else's too."""
     with suppress(FileNotFoundError):
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
             raise SpecError(
                 f"{path}: is a link, or no file; delete it if nobody writes to this run."
             )

@@ -154,7 +154,7 @@ class RunFolder:
         Raises:
             SpecError: Names the link.
         """
-        for path in self.path.iterdir():
+        for path in self.path.iterdir() if self.path.is_dir() else ():
             if path.name in _OWN or is_partial(path):
                 refuse_link(path)
 
