@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint frontier gpu-study bench clean
+.PHONY: demo test test-slow lint faults corrupt frontier gpu-study bench clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +30,14 @@ test: $(BIN)/.installed-dev lint
 
 test-slow: $(BIN)/.installed-dev
 	$(BIN)/python -m pytest
+
+# Half an hour each on two quiet cores; `make test` has short forms. docs/reliability.md says what
+# is promised.
+faults: $(BIN)/.installed-dev
+	PYTHONPATH=tests:tests/models $(BIN)/python -m reliability.faults
+
+corrupt: $(BIN)/.installed-dev
+	PYTHONPATH=tests:tests/models $(BIN)/python -m reliability.corrupt
 
 frontier: $(BIN)/.installed
 	$(BIN)/python recipes/frontier.py

@@ -13,7 +13,7 @@ from revive.cli.main import app
 
 COMMANDS = (
     *("demo", "run", "resume", "status", "edit", "evaluate", "report", "rollback", "check"),
-    *("calibrate", "sweep", "spectrum", "export", "doctor", "moments", "fetch", "list"),
+    *("calibrate", "sweep", "spectrum", "export", "doctor", "moments", "fetch", "list", "verify"),
 )
 LIGHT = """
 import sys

@@ -18,10 +18,10 @@ from revive.cli import main as command
 from revive.editors.options import OPTIONS
 from revive.runs.rebuild import finish_model
 
-EDITORS = {"memit-seq": {}, "alphaedit": {}, "nse": {}, "ft": {"lr": 1e-3}}
-"""The first three keep state between batches."""
+EDITORS = {"memit-seq": {}, "alphaedit": {}, "ft": {"lr": 1e-3}}
+"""The first two keep state between batches."""
 SITES = tuple(f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 1))
-SHARED = {"steps": 1, "l2": 10.0, "threshold": 0.3}
+SHARED = {"steps": 2, "l2": 10.0, "threshold": 0.3}
 SPEC = {"probes": [{"name": "edits", "every": 2}], "checkpoint": {"every": 2}}
 
 

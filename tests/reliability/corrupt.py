@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -180,6 +181,9 @@ class Corruption:
             runs[name] = root / name / "run"
             ran = call("run", spec, "--out", runs[name], "--quiet")
             assert ran.code == 0, ran.err
+        stages = [weights(runs["one"], step) for step in range(4)]
+        assert not any(same(a, b) for a, b in pairwise(stages)), "every batch must change weights"
+        assert not same(stages[-1], weights(runs["two"]))
         killed = copied(runs["one"], root / "killed" / "run")
         cut_to(killed, "measure", 2)
         older = copied(runs["one"], root / "older" / "run")

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from revive.editors.packing import packed, plan_of, tokens_for
@@ -21,7 +19,8 @@ from revive.linalg.moments import SecondMoment
 from revive.models.experts import Routed
 from revive.models.padding import padded
 from revive.models.site import Site
-from revive.runs.store import save_tensors
+from revive.runs.sealed import DamagedError
+from revive.runs.tensors import load_tensors, save_tensors
 
 _TOKENS_PER_SAVE = 800_000
 # As many processes find work; larger chunks would idle them, smaller ones send more sums around.
@@ -133,8 +132,8 @@ def _restore(
     if path is None or not path.exists():
         return 0
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError):
+        tensors = load_tensors(path)
+    except DamagedError:
         return 0
     done, finished = int(tensors["done"]), bool(tensors.get("finished", False))
     same = "plan" in tensors and torch.equal(tensors["plan"], plan) and done % size == 0

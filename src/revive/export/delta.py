@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
@@ -15,7 +13,8 @@ from revive.models.family import family_of, read_weight, write_weight
 from revive.models.fingerprint import is_model
 from revive.models.site import Site
 from revive.paths import at_home
-from revive.runs.atomic import replacing
+from revive.runs.sealed import DamagedError, read_header
+from revive.runs.tensors import load_tensors, save_tensors
 
 FILE = "delta.safetensors"
 _FORM = "revive-delta-1"
@@ -50,11 +49,10 @@ class Delta:
         path = at_home(path)
         if path.exists():
             raise SpecError(f"{path} exists; choose another name.")
-        tensors = {_LEFT + k: u.left.contiguous() for k, u in self.updates.items()}
-        tensors |= {_RIGHT + k: u.right.contiguous() for k, u in self.updates.items()}
+        tensors = {_LEFT + k: u.left for k, u in self.updates.items()}
+        tensors |= {_RIGHT + k: u.right for k, u in self.updates.items()}
         about = {"form": _FORM, "model": self.model, "base": self.base}
-        with replacing(path) as partial:
-            save_file(tensors, partial, {**about, "dtype": self.dtype, "edited": self.edited})
+        save_tensors(path, tensors, {**about, "dtype": self.dtype, "edited": self.edited})
         return path
 
     @classmethod
@@ -67,11 +65,10 @@ class Delta:
         path = at_home(path)
         path = path / FILE if path.is_dir() else path
         try:
-            with safe_open(path, framework="pt") as file:
-                about: dict[str, str] = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise SpecError(f"delta: cannot read {path}: {error}") from error
+            about = read_header(path).about
+            tensors = load_tensors(path)
+        except DamagedError as error:
+            raise SpecError(f"delta: cannot read {path}: {error.what}.") from error
         if about.get("form") != _FORM:
             raise SpecError(f"delta: {path} is no file of 'revive export --format delta'.")
         keys = [name.removeprefix(_LEFT) for name in tensors if name.startswith(_LEFT)]

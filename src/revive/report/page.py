@@ -20,7 +20,7 @@ from revive.report.tables import (
     with_intervals,
 )
 from revive.report.versus import Versus, against_first, versus_csv, versus_note, versus_table
-from revive.runs.atomic import write_text
+from revive.runs.atomic import remove_abandoned, write_text
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:
@@ -82,6 +82,7 @@ class Report:
 
     def write(self, out: Path, *, title: str, lead: str = "") -> Path:
         """Write what `write_report` says, with a piece of HTML ahead of everything else."""
+        remove_abandoned(out)
         for name in self.tables():
             for ending in FORMATS:
                 write_text(out / f"{name}.{ending}", self.text(name, ending))

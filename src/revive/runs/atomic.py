@@ -107,6 +107,14 @@ def remove_partials(folder: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Clear what killed processes left half written in a folder that has no lock."""
+    for partial in folder.glob(".*.partial"):
+        process = partial.name.split(".")[-2].partition("-")[0]
+        if is_partial(partial) and not _lives(int(process)):
+            partial.unlink(missing_ok=True)
+
+
 def is_partial(path: Path) -> bool:
     """Whether this is a file that a killed process of ours left half written."""
     if path.is_symlink() or not path.is_file():

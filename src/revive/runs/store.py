@@ -249,7 +249,9 @@ class RunFolder:
             SpecError: This process may write no more.
         """
         self.check_writer()
-        return save_tensors(_numbered(self._updates, step), tensors, Identity(run, "update", step))
+        return save_tensors(
+            _numbered(self._updates, step), tensors, Identity(run, "update", step).metadata()
+        )
 
     def load_update(
         self, step: int, prefix: str = "", known: Known | None = None
@@ -282,7 +284,7 @@ class RunFolder:
         """
         self.check_writer()
         identity = Identity(run, "checkpoint", step)
-        seal = save_tensors(_numbered(self._checkpoints, step), tensors, identity)
+        seal = save_tensors(_numbered(self._checkpoints, step), tensors, identity.metadata())
         for old in [s for s in self.checkpoints() if 0 < s < step][: -(keep - 1) or None]:
             _numbered(self._checkpoints, old).unlink(missing_ok=True)
         return seal
@@ -363,6 +365,7 @@ class RunFolder:
         seal = None if known is None else known.outcomes.get((step, probe))
         if not path.is_file() and seal is None:
             return None
+        refuse_link(path)
         header = read_header(path)
         run = "" if known is None else known.run
         check_header(path, header, Identity(run, f"outcomes of {probe}", step), seal)

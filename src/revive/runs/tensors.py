@@ -11,6 +11,7 @@ from revive.runs.sealed import (
     check_header,
     check_values,
     read_header,
+    refuse_link,
     write_sealed,
 )
 
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def save_tensors(
-    path: Path, tensors: "Mapping[str, Tensor]", identity: Identity | None = None
+    path: Path, tensors: "Mapping[str, Tensor]", about: Mapping[str, str] | None = None
 ) -> str:
     """Write named tensors; views and shared storage are allowed.
 
     Args:
         path: The file; its folder is made.
         tensors: By name.
-        identity: What the file is, for whoever reads it; None for a file outside a run.
+        about: What the file says of itself besides.
 
     Returns:
         The file's seal.
@@ -35,7 +36,7 @@ def save_tensors(
         PrerequisiteError: The disk is full.
     """
     values = {name: _values(tensor) for name, tensor in tensors.items()}
-    return write_sealed(path, values, {} if identity is None else identity.metadata())
+    return write_sealed(path, values, about or {})
 
 
 def load_tensors(
@@ -57,6 +58,8 @@ def load_tensors(
     """
     from safetensors import SafetensorError, safe_open
 
+    if identity is not None:
+        refuse_link(path)
     header = read_header(path)
     if identity is not None:
         check_header(path, header, identity, seal)
