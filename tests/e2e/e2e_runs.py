@@ -151,7 +151,7 @@ def cut_after(folder, kind, step):
     events = [json.loads(line) for line in lines]
     at = next(i for i, e in enumerate(events) if (e["event"], e["step"]) == (kind, step))
     path.write_text("".join(lines[: at + 1]), "utf-8")
-    (folder / "journal.head").unlink()
+    (folder / "journal.head").unlink(missing_ok=True)
     done = max((e["step"] for e in events[: at + 1] if e["event"] == "batch"), default=0)
     for part in ("updates", "checkpoints", "measures"):
         for file in (folder / part).glob("*"):

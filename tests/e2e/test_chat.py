@@ -5,7 +5,15 @@ import shutil
 
 import pytest
 import yaml
-from e2e_runs import cut_after, journal, revive, run_here, same_end, short_editor
+from e2e_runs import (
+    cut_after,
+    journal,
+    revive,
+    rewrite_journal,
+    run_here,
+    same_end,
+    short_editor,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import revive as package
@@ -160,8 +168,7 @@ def test_a_run_of_an_older_version_goes_on_with_its_joiner(write_spec, tmp_path)
     lines = journal(tmp_path / "old" / "run")
     for key in ("chat", "joiner"):
         del lines[0]["spec"]["edits"][key]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (tmp_path / "old" / "run" / "journal.jsonl").write_text(text, "utf-8")
+    rewrite_journal(tmp_path / "old" / "run", lines)
     assert load_stored_spec(path).edits.joiner == "published"
     cut_after(tmp_path / "old" / "run", "batch", 1)
     resume(tmp_path / "old" / "run")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from e2e_runs import cut_after, journal, revive, run_here
+from e2e_runs import cut_after, journal, revive, rewrite_journal, run_here
 
 from revive.models.loading import load_model
 from revive.report.page import write_report
@@ -259,8 +259,7 @@ def test_a_run_of_an_older_version_is_still_told(run_folder, tmp_path):
         (run_folder / name).unlink()
     new = ("unsolved", "withheld", "answers")
     lines = [{k: v for k, v in e.items() if k not in new} for e in journal(run_folder)]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (run_folder / "journal.jsonl").write_text(text, "utf-8")
+    rewrite_journal(run_folder, lines)
     table = read_table(run_folder)
     assert table.edits == 13
     assert "An older version" in table.note

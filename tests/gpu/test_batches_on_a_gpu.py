@@ -80,6 +80,7 @@ def test_a_run_is_resumed_to_the_same_weights(tmp_path):
     lines = (killed / "journal.jsonl").read_text().splitlines(keepends=True)
     last = max(i for i, line in enumerate(lines) if '"event": "batch"' in line)
     (killed / "journal.jsonl").write_text("".join(lines[:last]))
+    (killed / "journal.head").unlink()
     (killed / "summary.json").unlink()
     resume(killed)
     for step in (1, 2, 3):
