@@ -92,7 +92,7 @@ def verify_run(folder: Path) -> Verified:
         check.add(run.journal, what, "lines that were lost at its end would not show", damage=False)
     check.small_files()
     good = check.updates()
-    states = check.checkpoints()
+    states = check.checkpoints(good)
     check.outcomes()
     check.results()
     rebuildable = tuple(_rebuildable(check.step, good, states))
@@ -172,7 +172,7 @@ class _Check:
                 self.add(self.run.update_path(step), what, then, damage=False)
         return good
 
-    def checkpoints(self) -> set[int]:
+    def checkpoints(self, good_updates: set[int]) -> set[int]:
         """Check the states that are there; gives those that are whole and count."""
         good: set[int] = set()
         for step in self.run.checkpoints():
@@ -187,7 +187,9 @@ class _Check:
                 if wrong:
                     raise DamagedError(path, wrong)
             except DamagedError as error:
-                self.add(path, error.what, "it is not used; the updates give the same sums")
+                same = good_updates.issuperset(range(1, step + 1))
+                then = "the updates give the same sums" if same else "no other file gives its sums"
+                self.add(path, error.what, f"it is not used; {then}")
                 continue
             good.add(step)
             self.files += 1
