@@ -57,16 +57,21 @@ def read_text(path: str | Path, where: str) -> str:
         raise SpecError(f"{where}: cannot read {path}: {error.strerror}.") from error
 
 
-def refuse_taken(folder: Path) -> None:
+def refuse_taken(folder: Path, where: str = "") -> None:
     """Refuse a place that no finished folder can take, before any work is done.
+
+    Args:
+        folder: The place.
+        where: The option that names it, for messages; empty where none does.
 
     Raises:
         SpecError: Something is there, or it is where the user is.
     """
+    named = f"{where}: {folder}" if where else str(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SpecError(f"{folder} exists and is not empty; choose another folder.")
+        raise SpecError(f"{named} exists and is not empty; choose another folder.")
     if Path.cwd().is_relative_to(folder.resolve()):
         raise SpecError(
-            f"{folder} is the folder that you are in, or above it, and a finished folder "
+            f"{named} is the folder that you are in, or above it, and a finished folder "
             "cannot take its place; name a new one."
         )

@@ -68,7 +68,12 @@ except CtrlC:
 def test_ctrl_c_in_a_destructor_is_not_lost(tmp_path):
     # Python prints and drops what is raised there; the run went on to its end.
     ran = subprocess.run(
-        [sys.executable, "-c", IN_A_DESTRUCTOR], capture_output=True, text=True, check=False
+        [sys.executable, "-c", IN_A_DESTRUCTOR],
+        capture_output=True,
+        text=True,
+        check=False,
+        # As in `start`: a suite that runs in the background ignores SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (ran.stdout.strip(), ran.stderr) == ("stopped True", "")
 

@@ -102,7 +102,7 @@ def edit(
     from revive.runs.spec import named_sinks, read_model_config, resolve, with_sinks
     from revive.runs.store import RunFolder
 
-    refuse_taken(out)
+    refuse_taken(out, "--out")
     if save_dtype not in (None, *_DTYPES):
         raise SpecError(
             f"--save-dtype: {save_dtype!r} is unknown; use one of {', '.join(_DTYPES)}."

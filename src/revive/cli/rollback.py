@@ -61,7 +61,7 @@ def rollback(
         from revive.runs.spec import load_stored_spec, refuse_code
         from revive.runs.store import RunFolder
 
-        refuse_taken(out)
+        refuse_taken(out, "--out")
         # Before anything is undone.
         refuse_code(load_stored_spec(RunFolder.open(folder).spec).model, trust_remote_code)
     from revive.runs.rollback import rollback_edit, rollback_to
