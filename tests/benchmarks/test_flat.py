@@ -122,14 +122,15 @@ def test_a_journal_is_not_read_again_for_every_line(tmp_path):
         def __iter__(self):
             raise AssertionError("the events were gone through")
 
+    empty = {"edits": [], "made": [], "failed": [], "sites": {}, "seconds": {}}
     journal = Journal.open(tmp_path / "journal.jsonl")
     for step in (1, 2, 3):
-        journal.append("batch", step, edits=[], sites={})
+        journal.append("batch", step, **empty)
     journal._events = Untouched(journal._events)
-    journal.append("batch", 4, edits=[], sites={})
+    journal.append("batch", 4, **empty)
     assert journal.committed_step() == 4
-    journal.append("rollback", 1)
-    journal.append("batch", 2, edits=[], sites={})
+    journal.append("rollback", 1, to=1)
+    journal.append("batch", 2, **empty)
     assert (
         journal.committed_step() == Journal.open(tmp_path / "journal.jsonl").committed_step() == 2
     )

@@ -83,13 +83,16 @@ def test_every_writer_tells_of_a_failing_disk(
         text = f'I/O error: {os.strerror(code)} (os error {code}) at path "{filename}"'
         raise SafetensorError(f"Error while serializing: {text}")
 
+    def refuse_write(descriptor, data):
+        raise OSError(code, os.strerror(code))
+
     def refuse_copy(source, target, **options):
         raise OSError(code, os.strerror(code), str(target))
 
-    for place in ("safetensors.torch", "revive.models.saving", "revive.models.stored"):
-        monkeypatch.setattr(f"{place}.save_file", refuse, raising=False)
-    for place in ("revive.export.delta", "revive.export.folder", "revive.export.lora"):
-        monkeypatch.setattr(f"{place}.save_file", refuse, raising=False)
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    monkeypatch.setattr("revive.models.stored.save_file", refuse)
+    monkeypatch.setattr("revive.export.lora.save_file", refuse)
+    monkeypatch.setattr("revive.runs.sealed._write", refuse_write)
     monkeypatch.setattr(shutil, "copyfile", refuse_copy)
     monkeypatch.setattr(shutil, "copy2", refuse_copy)
     before = files(tmp_path / "out")

@@ -134,11 +134,11 @@ def test_runs_of_older_versions_are_known_by_their_sample(folder, tmp_path):
     loaded = load_model(str(folder), device="cpu")
     run = RunFolder.create(tmp_path / "run")
     run.write_env({"model_fingerprint": sampled_fingerprint(loaded.model)})
-    check_model(run, loaded)
+    check_model(run, [], loaded)
     assert is_model(loaded.model, loaded.fingerprint)
     change(folder, 1.0, 1)
     with pytest.raises(SpecError, match="not the one the run began with"):
-        check_model(run, load_model(str(folder), device="cpu"))
+        check_model(run, [], load_model(str(folder), device="cpu"))
 
 
 def test_shipped_moments_belong_to_the_real_model(smollm2):

@@ -21,11 +21,13 @@ def write_run(folder, collapse, *, lead, seed, every=2, noise=0.004, steps=STEPS
     rng = random.Random(seed)
     folder.mkdir(parents=True)
     moved = collapse - lead if fluke is None else fluke
-    lines = [{"event": "start", "step": 0, "edits": STEP * steps}]
+    lines = [{"event": "start", "step": 0, "edits": STEP * steps, "edits_fingerprint": ""}]
     for step in range(steps + 1):
         n = STEP * step
         if step:
-            lines.append({"event": "batch", "step": step, "edits": [f"e{n}"] * STEP, "sites": {}})
+            made = [f"e{n}"] * STEP
+            batch = {"edits": made, "made": made, "failed": [], "sites": {}, "seconds": {}}
+            lines.append({"event": "batch", "step": step, **batch})
         metrics = {
             # A power of 10 of what falls, for the study takes this measure's logarithm.
             "tail_ratio": 10 ** (2 * (1 - fall(n, moved)) + rng.gauss(0, noise)),

@@ -13,7 +13,7 @@ from revive.models.loading import LoadedModel
 from revive.runs.journal import Event
 from revive.runs.json_text import numbers, to_json
 from revive.runs.resolve import whole_guard
-from revive.runs.schema import EditorSpec, RunSpec
+from revive.runs.schema import EditorSpec, GuardSpec, RunSpec
 from revive.runs.sealed import checksum
 from revive.runs.spec import editor_options, parse_stored_spec
 from revive.runs.store import RunFolder
@@ -67,7 +67,9 @@ def spec_record(spec: RunSpec) -> dict[str, Any]:
     editor = EditorSpec(
         name=spec.editor.name, preset=spec.editor.preset, **editor_options(spec.editor).model_dump()
     )
-    whole = spec.model_copy(update={"editor": editor, "guard": whole_guard(spec.guard)})
+    # What `none` was given beside its name changes nothing, and spec.yaml does not keep it.
+    guard = GuardSpec(name="none") if spec.guard.title == "none" else spec.guard
+    whole = spec.model_copy(update={"editor": editor, "guard": whole_guard(guard)})
     return whole.model_dump(exclude=set(_FREE))
 
 
