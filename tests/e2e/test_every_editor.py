@@ -24,13 +24,19 @@ from revive.runs.loop import resume
 
 SETTINGS = {**short_editor(), "l2": 10.0, "threshold": 0.3}
 OWN = {"ft": {"lr": 1e-3}, "ultraedit": {"lr": 1e-3}}
-EDITORS = registry.names("editors")
+VARIANTS = {
+    "memit-seq, forward and anchored": {"spread": "forward", "norm_anchor": True},
+    "memit, anchored": {"norm_anchor": True},
+    "ft, in minibatches": {"minibatch": 1, "end_token": True},
+}
+EDITORS = [*registry.names("editors"), *VARIANTS]
 
 
 def settings(name):
     """What of the short settings an editor has."""
-    known = OPTIONS[name].model_fields
-    chosen = {**SETTINGS, **OWN.get(name, {}), "name": name}
+    editor = name.partition(",")[0]
+    known = OPTIONS[editor].model_fields
+    chosen = {**SETTINGS, **OWN.get(editor, {}), **VARIANTS.get(name, {}), "name": editor}
     return {k: v for k, v in chosen.items() if k in known or k == "name"}
 
 
@@ -41,7 +47,7 @@ def undisturbed(tmp_path_factory, tiny_folder, corpus):
 
     def run(name):
         if name not in made:
-            folder = tmp_path_factory.mktemp(name)
+            folder = tmp_path_factory.mktemp("run")
             spec = write_spec_in(folder, tiny_folder, corpus, edits=5, whole_editor=settings(name))
             run_here(spec, folder / "run")
             made[name] = (spec, folder / "run")

@@ -1,5 +1,6 @@
 """Gradient descent on a few parameters of a model that is itself left alone."""
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ def descend(
     lr: float,
     box: float | None,
     stop_loss: float,
+    rows_per_step: int | None = None,
+    seed: int = 0,
     rows_per_pass: int = 32,
 ) -> Descended:
     """Run Adam on some of a model's parameters.
@@ -49,10 +52,13 @@ def descend(
         layer: Lowest block that a parameter belongs to. What is below is the same at every step,
             and run once.
         objective: `target` or `last-token`.
-        steps: Most steps.
+        steps: Most steps, or epochs where there are several steps to one.
         lr: Adam's step size.
         box: Largest change of an entry, if limited.
-        stop_loss: Ends below this mean loss.
+        stop_loss: Ends below this mean loss; a step of several is left out below it.
+        rows_per_step: Rows to a step; None is all of them. Which rows make a step is drawn once, so
+            that what lies below the tuned block is run once; their order is drawn every epoch.
+        seed: Of what is drawn.
         rows_per_pass: Rows whose gradients are computed at once; bounds memory.
     """
     leaves = {name: value.detach().clone().requires_grad_() for name, value in start.items()}
@@ -67,28 +73,45 @@ def descend(
         for i in bad.nonzero().flatten().tolist()
     )
     good = [row for index, row in enumerate(rows) if index not in failed]
-    if failed:
-        parts = _parts(runner, good, layer, objective, rows_per_pass)
+    draw = random.Random(seed)
+    groups = _groups(good, rows_per_step, draw)
+    if len(groups) > 1 or failed:
+        made = [_parts(runner, group, layer, objective, rows_per_pass) for group in groups]
+    else:
+        made = [parts]
     losses: list[float] = []
     last = {name: leaf.detach().clone() for name, leaf in leaves.items()}
     for _ in range(steps if good else 0):
-        optimizer.zero_grad()
-        share = 1 / len(good)
-        total = sum(float(_losses(runner, leaves, part, share).sum()) for part in parts) * share
-        losses.append(total)
-        if total < stop_loss:
+        seen = 0.0
+        for at in draw.sample(range(len(made)), len(made)):
+            optimizer.zero_grad()
+            share = 1 / len(groups[at])
+            total = sum(float(_losses(runner, leaves, p, share).sum()) for p in made[at]) * share
+            seen += total * (len(groups[at]) / len(good))
+            if total < stop_loss:
+                continue
+            if not all(_finite(leaf.grad) for leaf in leaves.values()) or total != total:
+                # A step that overshot: what came before it is the best there is.
+                return Descended(last, (*losses, seen), failed)
+            last = {name: leaf.detach().clone() for name, leaf in leaves.items()}
+            optimizer.step()
+            if box is not None:
+                with torch.no_grad():
+                    for name, leaf in leaves.items():
+                        leaf.clamp_(start[name] - box, start[name] + box)
+        losses.append(seen)
+        if seen < stop_loss:
             break
-        if not all(_finite(leaf.grad) for leaf in leaves.values()) or total != total:
-            # A step that overshot: what came before it is the best there is.
-            return Descended(last, tuple(losses), failed)
-        last = {name: leaf.detach().clone() for name, leaf in leaves.items()}
-        optimizer.step()
-        if box is not None:
-            with torch.no_grad():
-                for name, leaf in leaves.items():
-                    leaf.clamp_(start[name] - box, start[name] + box)
     tuned = {name: leaf.detach() for name, leaf in leaves.items()}
     return Descended(tuned, tuple(losses), failed)
+
+
+def _groups(rows: Sequence[Row], size: int | None, draw: random.Random) -> list[list[Row]]:
+    """Rows of one step each."""
+    if size is None or size >= len(rows):
+        return [list(rows)]
+    drawn = draw.sample(list(rows), len(rows))
+    return [drawn[begin : begin + size] for begin in range(0, len(drawn), size)]
 
 
 @dataclass(frozen=True)

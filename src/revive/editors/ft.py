@@ -10,7 +10,10 @@ presets); elsewhere the step size is calibrated like lambda.
 Differs from the paper:
 - The default objective is FT-M's. FT-L's, which reads every target token from the prompt's last
   position and so cannot write a target of several tokens, is `objective: last-token`.
-- Published code tunes the edits of a batch one after another; here a batch is one objective.
+- Published code tunes the edits of a batch one after another; here a batch is one objective, or
+  with `minibatch` as many as it takes steps. LocFT-BF (Yang et al., arXiv 2509.22072) is that with
+  all edits in one batch, `end_token`, and one late MLP projection; which edits make a step is drawn
+  once here, there every epoch.
 - The authors' parameter templates catch the bias too where there is one; here weights alone.
 - Experts of a mixture are tuned together; the router stays, and experts that no token of the batch
   is sent to are left alone.
@@ -28,7 +31,9 @@ from revive.data.edits import Edit
 from revive.editors.base import NOT_FINITE, EditContext, Editor, Outcome, Updates, WeightUpdate
 from revive.editors.descent import descend
 from revive.editors.options import FtOptions
+from revive.editors.rows import Row
 from revive.editors.target_editor import encode_batch, known
+from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
 from revive.models.frozen import gradients_through
 from revive.models.site import Site
@@ -59,13 +64,15 @@ class FineTuning(Editor[FtOptions]):
             found = descend(
                 context.runner,
                 _stored(context.sites, before),
-                [rows[i].rewrite[0] for i in kept],
+                [self._row(rows[i].rewrite[0], context) for i in kept],
                 layer=min(site.layer for site in context.sites),
                 objective=self.options.objective,
                 steps=self.options.steps,
                 lr=known(self.options.lr, "lr"),
                 box=self.options.box,
                 stop_loss=self.options.stop_loss,
+                rows_per_step=self.options.minibatch,
+                seed=context.seed,
             )
         failed = {**failed, **{kept[row]: NOT_FINITE for row in found.failed}}
         seconds = {"targets": perf_counter() - started}
@@ -83,6 +90,24 @@ class FineTuning(Editor[FtOptions]):
             "target_evaluations": float(len(found.losses)),
         }
         return Outcome({}, failed, notes, seconds)
+
+    def _row(self, row: Row, context: EditContext) -> Row:
+        if not self.options.end_token:
+            return row
+        end = context.tokenizer.eos_token_id
+        if end is None:
+            raise SpecError("editor.end_token: the tokenizer has no end-of-text token.")
+        return ended(row, int(end))
+
+
+def ended(row: Row, end: int) -> Row:
+    """A row whose target ends in one more token."""
+    return Row(
+        input_ids=(*row.input_ids, row.labels[-1]),
+        lookup=row.lookup,
+        positions=(*row.positions, len(row.input_ids)),
+        labels=(*row.labels, end),
+    )
 
 
 def _stored(sites: Sequence[Site], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

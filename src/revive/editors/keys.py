@@ -7,6 +7,7 @@ What several begin with is run once (`models.walk`).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -107,6 +108,24 @@ class KeySweep:
         out = self._walk.head(self._count).to(layer + 1).hidden
         at = self._at_lookup(out)
         return at.T.to(self._dtype(at))
+
+    @torch.no_grad()
+    def replayed(self, z: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Outputs of blocks on the plain prompts if the first of them put out z, `[d, n]` by block.
+
+        Args:
+            z: `[n, d]`, one row per edit.
+            layers: Edited blocks, in order; the sweep stands before the first.
+        """
+        walk = self._walk.head(self._count).to(layers[0] + 1)
+        hidden = walk.hidden.clone()
+        rows = torch.arange(self._count, device=hidden.device)
+        hidden[rows, self._lookup[: self._count].to(hidden.device)] = z.to(hidden)
+        walk, found = replace(walk, hidden=hidden), {layers[0]: z.T}
+        for layer in layers[1:]:
+            walk = walk.to(layer + 1)
+            found[layer] = self._at_lookup(walk.hidden).T.to(z)
+        return found
 
     @torch.no_grad()
     def pulled_back(self, site: Site, wanted: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """What the MEMIT family shares: one regularised least squares per layer, from the lowest up.
 
 With keys K of a batch and what is still missing at the last edited layer, R = (Z - Z_cur) / (L - i)
-at layer i of L (MEMIT, arXiv 2210.07229, section 4 and its code):
+at layer i of L (MEMIT, arXiv 2210.07229, section 4 and its code), or R = Z_i - Z_cur,i with the
+targets that follow from the first edited layer's (`spread: forward`; FE, arXiv 2605.00358):
     dW = argmin ||dW K - R||^2 + tr(dW A dW^T) = R K^T (A + K K^T)^{-1}
 R is a change of what the block puts out. Where the model scales or normalises what the site puts
 out, R is pulled back to the site first (`models/entry.py`; ours).
@@ -26,14 +27,16 @@ from torch import Tensor
 
 from revive.editors.base import EditContext, Outcome, Updates, WeightUpdate
 from revive.editors.keys import KeySweep
-from revive.editors.options import MemitOptions, TargetOptions
-from revive.editors.target_editor import SolvedBatch, TargetEditor, known
+from revive.editors.norm_anchor import ANCHOR, norm_anchored
+from revive.editors.options import LeastSquaresOptions, MemitOptions
+from revive.editors.target_editor import Adjusted, SolvedBatch, TargetEditor, known
+from revive.editors.target_settings import Targets
 from revive.linalg.joint import joint_update
 from revive.linalg.lowrank import LowRank
 from revive.linalg.solve import NormalEquations
 from revive.models.site import Site, by_layer
 
-LeastSquaresOptionsT = TypeVar("LeastSquaresOptionsT", bound=TargetOptions)
+LeastSquaresOptionsT = TypeVar("LeastSquaresOptionsT", bound=LeastSquaresOptions)
 MemitOptionsT = TypeVar("MemitOptionsT", bound=MemitOptions)
 
 
@@ -49,6 +52,7 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
         super().__init__(options)
         self._equations: dict[str, NormalEquations] = {}
         self._context: EditContext | None = None
+        self._anchor: Tensor | None = None
 
     @abstractmethod
     def equations(self, site: Site, context: EditContext) -> NormalEquations:
@@ -71,7 +75,6 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
         seconds = {"targets": solved.seconds, "keys": 0.0, "solve": 0.0}
         if not solved.rows:
             return Outcome(failed=solved.failed, seconds=seconds)
-        last = context.sites[-1]
         sweep = KeySweep(
             context.runner,
             solved.rows,
@@ -80,11 +83,12 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
         )
         increment: dict[str, Tensor] = {}
         layers = by_layer(context.sites)
+        wanted = self._wanted(solved, sweep, [sites[0].layer for sites in layers])
         for index, sites in enumerate(layers):
             started = time.perf_counter()
             keys = sweep.keys_of(sites)
-            missing = solved.z.T - sweep.outputs(last.layer)
-            share = sweep.pulled_back(sites[0], missing / (len(layers) - index))
+            missing = self._missing(wanted, sweep, index)
+            share = sweep.pulled_back(sites[0], missing)
             solving = time.perf_counter()
             seconds["keys"] += solving - started
             updates = self._solved(sites, keys, share, context)
@@ -95,13 +99,42 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
                 yield WeightUpdate(site, proposed, solved.indices if whole else None)
                 if self.history:
                     increment[f"keys.{site.key}"] = _met(keys[site.key], site)
+        increment |= solved.state
         return Outcome(increment, solved.failed, solved.notes, seconds, solved.unsolved)
 
     def advance(self, increment: Mapping[str, Tensor]) -> None:
-        """Add a committed batch's keys to the history."""
+        """Add a committed batch's keys to the history; its norm anchor is that of the run."""
         for name, keys in increment.items():
+            if name == ANCHOR:
+                self._anchor = keys
+                continue
             key = name.removeprefix("keys.")
             self._equations[key] = self._equations_at(key).with_history(keys)
+
+    def anchor_site(self, context: EditContext) -> Site:
+        """The last edited block's, or the first's where targets spread forward."""
+        return context.sites[0 if self.options.spread == "forward" else -1]
+
+    def adjusted(self, targets: Targets) -> Adjusted:
+        """Targets of the anchor's length, where that is asked for."""
+        if not self.options.norm_anchor:
+            return super().adjusted(targets)
+        return norm_anchored(targets, self._anchor)
+
+    def _wanted(
+        self, solved: SolvedBatch, sweep: KeySweep, layers: Sequence[int]
+    ) -> list[tuple[int, Tensor]]:
+        """For every edited block the one that its update aims at, and what that is to put out."""
+        if self.options.spread == "forward":
+            return list(sweep.replayed(solved.z, layers).items())
+        return [(layers[-1], solved.z.T)] * len(layers)
+
+    @staticmethod
+    def _missing(wanted: Sequence[tuple[int, Tensor]], sweep: KeySweep, index: int) -> Tensor:
+        """What one block is to add, `[d, n]`: shared with the later ones that have the same aim."""
+        layer, z = wanted[index]
+        left = sum(other == layer for other, _ in wanted[index:])
+        return (z - sweep.outputs(layer)) / left
 
     def _solved(
         self,

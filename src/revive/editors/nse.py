@@ -78,7 +78,7 @@ class Nse(CovarianceEditor[NseOptions]):
             yield from self._round(solved, chosen, context, seconds)
         started = perf_counter()
         sweep = self._sweep(solved.rows, context)
-        increment = {f"keys.{s.key}": sweep.keys(s) for s in context.sites}
+        increment = {f"keys.{s.key}": sweep.keys(s) for s in context.sites} | solved.state
         seconds["keys"] += perf_counter() - started
         notes = {**solved.notes, "rounds": float(rounds)}
         return Outcome(increment, solved.failed, notes, seconds, solved.unsolved)

@@ -1,7 +1,7 @@
 """Settings of the built-in editors. No torch: a spec is checked with them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -79,7 +79,28 @@ class TargetOptions(EditorOptions):
     key_average: bool = True
 
 
-class MemitOptions(TargetOptions):
+class LeastSquaresOptions(TargetOptions):
+    """Settings of editors that write a target by least squares in several blocks.
+
+    Attributes:
+        spread: `backward` solves the target at the last of `layers` and gives every block a share
+            of what is missing there, as published; `forward` solves it at the first, and what the
+            later ones put out behind it is their target (FE, arXiv:2605.00358).
+        norm_anchor: Whether what the projection is to put out is given the length that it has on
+            the unedited model (NAS, arXiv:2602.02543).
+    """
+
+    spread: Literal["backward", "forward"] = "backward"
+    norm_anchor: bool = False
+
+
+def solved_at(options: EditorOptions, layers: Sequence[int]) -> int:
+    """The block, of the edited ones in order, at which targets are solved."""
+    forward = isinstance(options, LeastSquaresOptions) and options.spread == "forward"
+    return layers[0 if forward else -1]
+
+
+class MemitOptions(LeastSquaresOptions):
     """Settings of the MEMIT family.
 
     Attributes:
@@ -93,7 +114,7 @@ class MemitOptions(TargetOptions):
     ridge: Positive | None = None
 
 
-class AlphaEditOptions(TargetOptions):
+class AlphaEditOptions(LeastSquaresOptions):
     """Settings of AlphaEdit.
 
     Attributes:
@@ -148,7 +169,10 @@ class FtOptions(EditorOptions):
         objective: `target`: the target's tokens, each predicted from those before it (FT-M);
             `last-token`: all of them predicted from the prompt's last token, the known defect of
             FT-L, which cannot tell their order.
-        steps: Most optimiser steps per batch.
+        steps: Most optimiser steps per batch, each over all of it; with `minibatch`, epochs.
+        minibatch: Edits to a step, in an order drawn anew for every epoch (LocFT-BF,
+            arXiv:2509.22072, with all edits in one batch of the run); None is the whole batch.
+        end_token: Whether the end of the text is learnt behind every target, as there.
         lr: Adam's step size.
         box: Largest change of an entry in a batch [norm_constraint]; None is no limit.
         stop_loss: A batch ends below this mean loss.
@@ -160,6 +184,8 @@ class FtOptions(EditorOptions):
 
     objective: Literal["target", "last-token"] = "target"
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = 25
+    minibatch: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    end_token: bool = False
     lr: Positive | None = None
     box: Positive | None = None
     stop_loss: NotNegative = 0.01
@@ -180,6 +206,12 @@ class NseOptions(MemitOptions):
     alpha: NotNegative | None = None
     upper: Positive | None = None
     neuron_threshold: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _spreads_backward(self) -> Self:
+        if self.spread != "backward":
+            raise ValueError("spread: nse's rounds are over the last block; only 'backward' goes")
+        return self
 
 
 class UltraEditOptions(EditorOptions):

@@ -7,8 +7,8 @@ calibration solves once and spreads many times.
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -22,6 +22,7 @@ from revive.editors.rows import EditRows, encode_edit
 from revive.editors.targets import Targets, TargetSettings, solve_targets
 from revive.errors import SpecError
 from revive.models.runner import context_length
+from revive.models.site import Site
 
 SOLVED = 0.5
 """A target is solved whose loss ends below this, nats."""
@@ -42,6 +43,7 @@ class SolvedBatch:
         notes: Numbers for the journal.
         seconds: Time taken.
         unsolved: Last loss by index into the batch, of targets that were not reached.
+        state: What the editor's state takes over from this batch's targets.
     """
 
     rows: tuple[EditRows, ...]
@@ -51,6 +53,22 @@ class SolvedBatch:
     notes: dict[str, float]
     seconds: float
     unsolved: dict[int, float] = field(default_factory=dict[int, float])
+    state: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Targets as they are to be written.
+
+    Attributes:
+        z: `[n, d]`.
+        dropped: Reason by row, of those that are not written.
+        state: As in `SolvedBatch`.
+    """
+
+    z: Tensor
+    dropped: Mapping[int, str] = field(default_factory=dict[int, str])
+    state: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 class TargetEditor(Editor[TargetOptionsT]):
@@ -68,28 +86,41 @@ class TargetEditor(Editor[TargetOptionsT]):
         """Tokenise and solve the targets; edits that cannot be made are set aside."""
         started = time.perf_counter()
         rows, failed = encode_batch(batch, context)
-        last = context.sites[-1]
+        site = self.anchor_site(context)
         kept = list(rows)
         targets = None
+        state: dict[str, Tensor] = {}
         if kept:
             targets = solve_targets(
                 context.runner,
                 list(rows.values()),
-                self.target_settings(last.layer),
-                avoid=context.bases.get(last.key),
+                self.target_settings(site.layer),
+                avoid=context.bases.get(site.key),
                 measured_by=self.measure(list(rows.values()), context),
             )
             for position in targets.failed.nonzero().flatten().tolist():
                 failed[kept[position]] = NOT_FINITE
+            adjusted = self.adjusted(targets)
+            for position, reason in adjusted.dropped.items():
+                failed.setdefault(kept[position], reason)
+            targets, state = replace(targets, z=adjusted.z), dict(adjusted.state)
         good = tuple(i for i in kept if i not in failed)
         z = torch.zeros(0)
         if targets is not None:
-            z = targets.z[~targets.failed]
+            z = targets.z[[position for position, i in enumerate(kept) if i not in failed]]
         notes = target_notes(targets) if targets is not None and good else {}
         unsolved = {} if targets is None else _unsolved(kept, targets)
         elapsed = time.perf_counter() - started
         kept_rows = tuple(rows[i] for i in good)
-        return SolvedBatch(kept_rows, good, z, failed, notes, elapsed, unsolved)
+        return SolvedBatch(kept_rows, good, z, failed, notes, elapsed, unsolved, state)
+
+    def anchor_site(self, context: EditContext) -> Site:
+        """The site at whose block targets are solved."""
+        return context.sites[-1]
+
+    def adjusted(self, targets: Targets) -> "Adjusted":
+        """What becomes of solved targets before they are written; nothing unless a method says."""
+        return Adjusted(targets.z)
 
     def measure(self, rows: Sequence[EditRows], context: EditContext) -> Tensor | None:
         """What the length of a shift is measured by, `[n]`; None for the length of z_0."""

@@ -25,9 +25,9 @@ class RowGroup:
     """Rows cut at their lookup: a constant prefix in the cache, and the suffix that is run.
 
     hidden is the output of block l*, `[rows, s, d]`; site is what its projection puts out at the
-    lookup, `[rows, d]`, where that matters. The head reads position `read_at[i]` of row
-    `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows). All
-    but the prefix lie on the device of block l*.
+    lookup, `[rows, d]`, where it is no mixture of experts. The head reads position `read_at[i]` of
+    row `read_row[i]`, where `labels[i]` is wanted with `weight[i]` (both empty for essence rows).
+    All but the prefix lie on the device of block l*.
     """
 
     owner: Tensor
@@ -90,7 +90,8 @@ class TargetProblem:
         self._state_dtype = z0.dtype if z0.dtype == torch.float64 else torch.float32
         self._z0 = z0.to(self._state_dtype)
         own = self._z0.norm(dim=1)
-        self._y0 = self._z0 if y0 is None else y0[first_row].to(self._z0)
+        known = y0 is not None
+        self._y0 = y0[first_row].to(self._z0) if known else torch.full_like(self._z0, torch.nan)
         self._shift = Shift.of(entry, self._y0)
         self._length = own if lengths is None else lengths.to(own)
         self._avoid = None if avoid is None or avoid.rank == 0 else avoid.u.to(self._z0)
@@ -155,7 +156,8 @@ class TargetProblem:
         with torch.no_grad():
             shift = self._shift.at_site(delta, torch.arange(n, device=device))
             z = z0 + self._shift.at_block(self._y0, shift)
-        return Targets(z, z0, loss, first, evaluations, failed, stopped & ~failed)
+            v0 = self._y0 if self._entry is None else self._entry.written(self._y0)
+        return Targets(z, z0, v0, loss, first, evaluations, failed, stopped & ~failed)
 
     def _step_rule(self) -> Step:
         s = self._settings
@@ -234,7 +236,7 @@ class TargetProblem:
         walk = Walk.start(runner, [r.input_ids for r in rows], [r.lookup for r in rows]).to(layer)
         sites = runner.family.sites(runner.model, layers=[layer])
         # What is seen last is of the rows; their beginnings go first.
-        with outputs_of(runner, sites if self._entry else ()) as outputs:
+        with outputs_of(runner, sites if self._entry or sites[0].expert is None else ()) as outputs:
             walk = walk.to(layer + 1)
         lookup = torch.tensor([r.lookup for r in rows], device=walk.first.device)
         # Above block l* nothing from the lookup on is constant.

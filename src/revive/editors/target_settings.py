@@ -51,6 +51,7 @@ class Targets:
     Attributes:
         z: `[n, d]` wanted output of block l* at the subject's last token.
         z0: `[n, d]` output as it was, on the plain prompt.
+        v0: `[n, d]` what the edited projection added to it; NaN for a mixture of experts.
         loss: `[n]` last evaluated loss; NaN where the edit failed.
         first_loss: `[n]` loss at delta = 0.
         evaluations: `[n]` number of loss evaluations.
@@ -60,6 +61,7 @@ class Targets:
 
     z: Tensor
     z0: Tensor
+    v0: Tensor
     loss: Tensor
     first_loss: Tensor
     evaluations: Tensor

@@ -28,6 +28,7 @@ from revive.editors.options import (
     NseOptions,
     TargetOptions,
     UltraEditOptions,
+    solved_at,
 )
 from revive.presets.facts import ModelFacts
 from revive.runs.lengths import Lengths
@@ -183,7 +184,7 @@ class Arithmetic:
         polyak = options.optimizer == "polyak"
         share = EVALUATIONS["adam"] * steps if options.stop_loss > 0 else steps
         evaluations = min(steps, EVALUATIONS["polyak"]) if polyak else share
-        above = blocks - self._layers[-1] - 1
+        above = blocks - solved_at(options, self._layers) - 1
         total = Effort()
         for chunk in target_chunks(self._spec.model.device, options, edits, lengths):
             # What the contexts have before the prompt is run once for all edits.

@@ -44,7 +44,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from revive.editors.division import CHUNK, Size, divided, step_on
-from revive.editors.options import EditorOptions, TargetOptions
+from revive.editors.options import EditorOptions, TargetOptions, solved_at
 from revive.presets.facts import ModelFacts
 from revive.runs.lengths import Lengths
 from revive.runs.resolve import editor_options, probe_settings
@@ -226,7 +226,7 @@ def _targets(
     if spec.editor.fit:
         # Settings by rule are tried on the package's own edits first, all of them at once.
         batch = max(batch, _TRIAL_EDITS)
-    above = facts.blocks - (options.layers or [0])[-1] - 1
+    above = facts.blocks - solved_at(options, options.layers or [0]) - 1
     found: list[float] = []
     for chunk in target_chunks(spec.model.device, options, batch, lengths):
         whole = chunk.edits * (chunk.rows * chunk.row + _ESSENCE)
