@@ -25,7 +25,7 @@ from benchmarks.row import relative
 from benchmarks.shapes import SHAPES
 from benchmarks.stage import Stage, prepare
 from revive.editors.target_editor import target_settings
-from revive.editors.targets import solve_targets
+from revive.editors.target_solver.targets import solve_targets
 
 # With and without a prefix, one row or many, with a gradient or not: more than torch expects.
 _KERNELS = 64

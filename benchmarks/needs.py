@@ -1,6 +1,6 @@
 """What each part needs: the work of the exact method without padding, repetition or overhead.
 
-Where rows begin alike that is counted once (`models.walk`).
+Where rows begin alike that is counted once (`models.forward.partial_forward`).
 
 A block costs two operations per weight and token; attention 4 d per pair of positions, counted as
 the whole rectangle of a row, which is what libraries compute. A backward pass to the inputs costs
@@ -14,9 +14,9 @@ from typing import Any
 from torch import nn
 
 from benchmarks.work import NOTHING, Work, cholesky, eigvalsh, triangular
-from revive.editors.rows import EditRows, Row
-from revive.models.beginnings import beginnings
+from revive.editors.tokenized_edit import TokenizedEdit, TokenizedPrompt
 from revive.models.family import Family
+from revive.models.forward.shared_prefixes import shared_prefixes
 from revive.models.site import Site
 
 _FP32, _FP64 = 4, 8
@@ -75,7 +75,7 @@ class Cost:
         return Work({self.dtype: 2 * self.head * positions})
 
 
-def targets(cost: Cost, rows: Sequence[EditRows], layer: int, evaluations: float) -> Work:
+def targets(cost: Cost, rows: Sequence[TokenizedEdit], layer: int, evaluations: float) -> Work:
     """Every row once to the layer, and what is before its lookup once to the end.
 
     Then, at every step, the suffixes and the head, there and back.
@@ -93,13 +93,13 @@ def targets(cost: Cost, rows: Sequence[EditRows], layer: int, evaluations: float
     return total
 
 
-def keys(cost: Cost, rows: Sequence[EditRows], sites: Sequence[Site]) -> Work:
+def keys(cost: Cost, rows: Sequence[TokenizedEdit], sites: Sequence[Site]) -> Work:
     """Every row up to its subject through the edited blocks, and the plain ones to the last again.
 
     The current output is needed at every layer, after what was written below.
     """
 
-    def through(some: Sequence[Row], blocks: int) -> Work:
+    def through(some: Sequence[TokenizedPrompt], blocks: int) -> Work:
         texts = [row.input_ids[: row.lookup + 1] for row in some]
         return _once(cost, texts, [row.lookup for row in some], blocks)
 
@@ -112,7 +112,7 @@ def keys(cost: Cost, rows: Sequence[EditRows], sites: Sequence[Site]) -> Work:
 
 def _once(cost: Cost, texts: Sequence[tuple[int, ...]], limits: Sequence[int], blocks: int) -> Work:
     """Texts through blocks, what they begin with once."""
-    shared = beginnings(texts, limits)
+    shared = shared_prefixes(texts, limits)
     total = NOTHING
     for text in shared.texts:
         total = total + cost.forward(len(text), len(text), blocks)

@@ -22,9 +22,9 @@ from benchmarks.row import Row
 from benchmarks.stage import ENERGY, Stage
 from benchmarks.work import NOTHING
 from revive.guards.revive import Revive
-from revive.models.precision import Precision
+from revive.io.cache import cache_folder
+from revive.models.forward.precision import Precision
 from revive.probes.edits import score_edits
-from revive.runs.cache import cache_folder
 
 _FACTS = Path(__file__).resolve().parents[1] / "examples" / "facts.jsonl"
 _FEW = 3

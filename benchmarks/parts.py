@@ -18,18 +18,18 @@ from benchmarks.plain import (
 from benchmarks.row import Row, relative
 from benchmarks.stage import ENERGY, Stage
 from benchmarks.work import NOTHING, counted
-from revive.editors.packing import windows
-from revive.editors.rows import EditRows
 from revive.editors.target_editor import SolvedBatch, TargetEditor, target_settings
-from revive.editors.targets import solve_targets
+from revive.editors.target_solver.targets import solve_targets
+from revive.editors.tokenized_edit import TokenizedEdit
 from revive.guards.fitted import FittedGuard
 from revive.guards.revive import Revive
 from revive.linalg.basis import SpectralBasis
-from revive.models.runner import context_length
+from revive.models.forward.runner import context_length
 from revive.models.site import Site
+from revive.moments.packing import windows
 from revive.probes.base import ProbeContext
-from revive.probes.scoring import score_targets
 from revive.probes.spectrum import SpectrumProbe
+from revive.scoring.score import score_targets
 
 Say = Callable[[str], None]
 _Z, _UPDATE = 1e-4, 1e-5
@@ -363,7 +363,7 @@ def _excess_of_targets(stage: Stage) -> float:
     return done / needs.targets(stage.cost, stage.rows, settings.layer, settings.steps).total
 
 
-def _padded_tokens(rows: Sequence[EditRows]) -> int:
+def _padded_tokens(rows: Sequence[TokenizedEdit]) -> int:
     found = 0
     for edit in rows:
         texts = [*edit.rewrite, edit.essence]

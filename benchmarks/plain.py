@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import timed
-from revive.editors.options import MemitOptions
-from revive.editors.rows import EditRows, Row
+from revive.editors.tokenized_edit import TokenizedEdit, TokenizedPrompt
 from revive.models.family import Family, read_weight, write_weight
-from revive.models.frozen import frozen
-from revive.models.runner import hidden_of
+from revive.models.forward.frozen import frozen
+from revive.models.forward.runner import hidden_of
 from revive.models.site import Site
+from revive.options.editors import MemitOptions
 
 _TEXTS = 100  # that are sorted by length together
 
@@ -45,7 +45,9 @@ class PlainBatch:
     )
 
 
-def plain_target(model: Any, block: nn.Module, rows: EditRows, options: MemitOptions) -> Tensor:
+def plain_target(
+    model: Any, block: nn.Module, rows: TokenizedEdit, options: MemitOptions
+) -> Tensor:
     """The target of one edit."""
     texts = [*rows.rewrite, rows.essence]
     ids, mask = _padded(texts, next(model.parameters()).device)
@@ -109,7 +111,7 @@ def plain_batch(
     model: nn.Module,
     family: Family,
     sites: Sequence[Site],
-    rows: Sequence[EditRows],
+    rows: Sequence[TokenizedEdit],
     z: Tensor,
     moments: Mapping[str, Tensor],
     ridge: float,
@@ -172,7 +174,7 @@ def plain_moments(
     for site in sites:
         total = torch.zeros(site.shape[1], site.shape[1], device=device)
         for batch in batches:
-            ids, mask = _padded([Row(tuple(t), 0) for t in batch], device)
+            ids, mask = _padded([TokenizedPrompt(tuple(t), 0) for t in batch], device)
             keys = _inputs(model, site, ids, mask, stop=True)[mask.bool()].float()
             total.addmm_(keys.T, keys)
         found[site.parameter] = total / sum(len(t) for t in texts)
@@ -201,14 +203,18 @@ def plain_nll(model: Any, tokenizer: Any, prompt: str, target: str) -> float:
 
 
 def _timed_keys(
-    done: PlainBatch, model: nn.Module, rows: Sequence[EditRows], site: Site, device: torch.device
+    done: PlainBatch,
+    model: nn.Module,
+    rows: Sequence[TokenizedEdit],
+    site: Site,
+    device: torch.device,
 ) -> Tensor:
     keys, took = timed(lambda: _keys(model, rows, site), device)
     done.seconds["keys"] += took
     return keys
 
 
-def _keys(model: nn.Module, rows: Sequence[EditRows], site: Site) -> Tensor:
+def _keys(model: nn.Module, rows: Sequence[TokenizedEdit], site: Site) -> Tensor:
     """Keys `[d_in, n]`, fp64: half the plain prompt's, half the contexts' mean."""
     device = next(model.parameters()).device
     found: list[Tensor] = []
@@ -220,7 +226,7 @@ def _keys(model: nn.Module, rows: Sequence[EditRows], site: Site) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-def _outputs(model: Any, rows: Sequence[EditRows], block: nn.Module) -> Tensor:
+def _outputs(model: Any, rows: Sequence[TokenizedEdit], block: nn.Module) -> Tensor:
     """Output of a block on the plain prompts, `[n, d]`."""
     found: list[Tensor] = []
     device = next(model.parameters()).device
@@ -260,7 +266,7 @@ def _inputs(model: Any, site: Site, ids: Tensor, mask: Tensor, *, stop: bool = F
     return seen[0]
 
 
-def _padded(rows: Sequence[Row], device: torch.device) -> tuple[Tensor, Tensor]:
+def _padded(rows: Sequence[TokenizedPrompt], device: torch.device) -> tuple[Tensor, Tensor]:
     length = max(len(r.input_ids) for r in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     mask = torch.zeros_like(ids)

@@ -24,17 +24,17 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from revive.assembly.fit_settings import trial_edits
 from revive.data.edits import Edit, Neighbor
 from revive.data.order import order_edits
 from revive.data.readers import load_edits
-from revive.editors.options import MemitOptions
 from revive.lab.corpus import sentences
 from revive.models.family import family_for
 from revive.models.loading import LoadedModel, load_model, model_fingerprint
+from revive.options.editors import MemitOptions
 from revive.presets.facts import model_facts
 from revive.presets.rule import options_by_rule
-from revive.runs.fit import trial_edits
-from revive.runs.model_config import read_model_config
+from revive.sources.model_config import read_model_config
 from revive.texts.package import package_passages
 
 _SEED = 0

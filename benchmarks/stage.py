@@ -10,19 +10,19 @@ from benchmarks.needs import Cost
 from benchmarks.shapes import Shape, edits_of, texts_of
 from revive.data.edits import Edit
 from revive.editors.base import EditContext
-from revive.editors.contexts import generate_contexts
 from revive.editors.memit import MemitSeq
-from revive.editors.moments import collect_moments
-from revive.editors.rows import EditRows, encode_edit
+from revive.editors.target_solver.context_templates import generate_context_templates
+from revive.editors.tokenized_edit import TokenizedEdit, encode_edit
+from revive.engine.engine import Engine
 from revive.guards.fitted import FittedGuard
 from revive.guards.revive import Revive
 from revive.linalg.moments import SecondMoment
+from revive.models.forward.precision import Precision
+from revive.models.forward.runner import BlockRunner
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
-from revive.models.precision import Precision
-from revive.models.runner import BlockRunner
 from revive.models.site import Site
-from revive.runs.engine import Engine
+from revive.moments.input_moments import collect_moments
 
 ENERGY = 0.1
 
@@ -52,7 +52,7 @@ class Stage:
     context: EditContext
     cost: Cost
     edits: tuple[Edit, ...]
-    rows: tuple[EditRows, ...]
+    rows: tuple[TokenizedEdit, ...]
     texts: list[str]
     seconds: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -78,7 +78,7 @@ class Stage:
         options = self.shape.own()
         loaded, before = self.loaded, self.shape.options
         assert options.layers == before.layers, "moments and ledger are of the same blocks"
-        contexts = generate_contexts(
+        contexts = generate_context_templates(
             loaded.model, loaded.tokenizer, count=options.contexts, length=options.context_length
         )
         runner = BlockRunner(loaded.model, loaded.family, precision)
@@ -114,7 +114,7 @@ def prepare(
     options = shape.options
     sites = loaded.family.sites(loaded.model, layers=options.layers)
     runner = BlockRunner(loaded.model, loaded.family, precision)
-    contexts = generate_contexts(
+    contexts = generate_context_templates(
         loaded.model, loaded.tokenizer, count=options.contexts, length=options.context_length
     )
     texts = texts_of(shape, loaded)

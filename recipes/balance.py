@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 
+from revive.assembly.build import build, load_from_spec
 from revive.data.order import batches, order_edits
-from revive.editors.keys import KeySweep
+from revive.editors.key_sweep import KeySweep
 from revive.editors.memit import encode_batch
-from revive.runs.build import build, load_from_spec
-from revive.runs.cache import cache_folder
+from revive.io.cache import cache_folder
 from revive.runs.identity import read_edits
-from revive.runs.schema import RunSpec
-from revive.runs.spec import parse_spec, read_model_config, resolve
+from revive.spec.parsing import parse_spec, read_model_config, resolve
+from revive.spec.schema import RunSpec
 
 GUARDS: dict[str, dict[str, Any]] = {
     "none": {"name": "none"},

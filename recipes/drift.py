@@ -15,10 +15,10 @@ different speeds, and in editor and guard; seeds change the facts, their objects
 import argparse
 from pathlib import Path
 
-from revive.runs.arms import run_arms
-from revive.studies.drift import drift_study
-from revive.studies.drift_arms import lab_arms
-from revive.studies.traces import compact
+from revive.studies.drift_study.drift_runs import drift_variants
+from revive.studies.drift_study.study import drift_study
+from revive.studies.drift_study.traces import compact
+from revive.sweeps.variants import run_variants
 
 EDITS = 192
 
@@ -32,10 +32,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=None, help="runs at a time [one per core]")
     parser.add_argument("--tables", action="store_true", help="only print the tables")
     options = parser.parse_args()
-    wanted = [arm for seed in options.seeds for arm in lab_arms(EDITS, seed)]
+    wanted = [arm for seed in options.seeds for arm in drift_variants(EDITS, seed)]
     if not options.tables:
         missing = [arm for arm in wanted if not (options.out / arm.name / "summary.json").exists()]
-        run_arms(missing, options.runs, jobs=options.jobs)
+        run_variants(missing, options.runs, jobs=options.jobs)
         for arm in missing:
             keep(options.runs / arm.name, options.out / arm.name)
     kept = [options.out / arm.name for arm in wanted]

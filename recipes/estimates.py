@@ -20,18 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from revive.data.readers import load_edits
+from revive.estimate.estimate import Times, estimate
+from revive.estimate.lengths import measure_lengths
+from revive.estimate.machine_rates import measure_rates
+from revive.io.atomic import write_text
+from revive.io.cache import cache_folder
 from revive.presets.facts import model_facts
-from revive.runs.atomic import write_text
-from revive.runs.cache import cache_folder
 from revive.runs.environment import environment
-from revive.runs.estimate import Times, estimate
-from revive.runs.lengths import measure_lengths
 from revive.runs.loop import start
-from revive.runs.model_config import tokenizer_file
-from revive.runs.observe import Observer
-from revive.runs.rates import measure_rates
-from revive.runs.schema import RunSpec
-from revive.runs.spec import parse_spec, read_model_config, resolve
+from revive.runs.observers import Observer
+from revive.sources.model_config import tokenizer_file
+from revive.spec.parsing import parse_spec, read_model_config, resolve
+from revive.spec.schema import RunSpec
 
 _THREADS = 1
 

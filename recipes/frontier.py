@@ -20,8 +20,8 @@ from typing import Any
 
 from frontier_tables import print_tables
 
-from revive.runs.arms import Arm, run_arms
-from revive.runs.demo import lab_spec
+from revive.sweeps.demo import lab_spec
+from revive.sweeps.variants import RunVariant, run_variants
 
 DIRECTIONS = 512  # min(d_out, d_in) of the lab model's edited projections
 SHARES = (0.25, 0.5, 1.0)  # edits per direction at which every arm is measured
@@ -94,7 +94,7 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def arms(seed: int) -> Iterator[Arm]:
+def arms(seed: int) -> Iterator[RunVariant]:
     """All runs of one seed."""
     every = round(DIRECTIONS * SHARES[0] / BATCH)
     edits = round(DIRECTIONS * SHARES[-1])
@@ -106,7 +106,7 @@ def arms(seed: int) -> Iterator[Arm]:
                 spec = lab_spec(
                     edits, BATCH, seed, chosen, GUARDS[guard], every=every, sample=SAMPLE
                 )
-                yield Arm(name, name, {**spec, "checkpoint": {"every": 8}})
+                yield RunVariant(name, name, {**spec, "checkpoint": {"every": 8}})
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.tables:
         for seed in options.seeds:
-            run_arms(list(arms(seed)), options.out, jobs=options.jobs)
+            run_variants(list(arms(seed)), options.out, jobs=options.jobs)
     counts = [round(DIRECTIONS * share) for share in SHARES]
     print_tables(options.out, GRID, options.seeds, counts, DIRECTIONS)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from revive.runs.journal import Journal
-from revive.runs.spec import load_spec
-from revive.runs.summary import summarise
+from revive.run_folder.journal import Journal
+from revive.run_folder.summary import summarise
+from revive.spec.parsing import load_spec
 
 Grid = Mapping[str, Mapping[str, Sequence[float]]]
 

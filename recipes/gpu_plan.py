@@ -9,9 +9,9 @@ from frontier import GUARDS
 from frontier_tables import arm_name
 
 from revive.lab.architecture import Size
-from revive.runs.arms import Arm
-from revive.runs.demo import lab_spec
 from revive.studies.ability import AbilityItems
+from revive.sweeps.demo import lab_spec
+from revive.sweeps.variants import RunVariant
 
 CORE = ("none", "revive .1", "constrained .1")
 """Guards of the first runs: the editor alone, the paper's guard, and the better form of it."""
@@ -188,7 +188,7 @@ def grid(plan: Plan, fitted: Fitted) -> dict[str, dict[str, list[int]]]:
 
 def arms(
     plan: Plan, fitted: Fitted, cells: list[Cell], seeds: list[int], model: Path, device: str
-) -> Iterator[Arm]:
+) -> Iterator[RunVariant]:
     """The runs of some cells."""
     for editor, guard, factor in cells:
         for seed in seeds:
@@ -206,7 +206,7 @@ def arms(
             spec["probes"][1] |= plan.items or {}
             # The drift study reads these runs, too.
             spec["probes"][-1] |= {"every": 1, "detail": True}
-            yield Arm(
+            yield RunVariant(
                 name, name, {**spec, **model_parts(model, device), "checkpoint": {"every": 20}}
             )
 

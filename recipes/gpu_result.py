@@ -12,11 +12,11 @@ from frontier_tables import grid_points, table_lines
 from gpu_plan import grid
 from gpu_stages import Room, chapter_data, fitted
 
+from revive.io.atomic import write_text
+from revive.io.json_text import to_json
 from revive.report.study_page import Chapter
-from revive.runs.atomic import write_text
 from revive.runs.environment import environment
-from revive.runs.json_text import to_json
-from revive.studies.drift import drift_study
+from revive.studies.drift_study.study import drift_study
 from revive.studies.table import StudyTable
 
 SCHEMA = 1

@@ -9,14 +9,14 @@ from typing import Any
 
 from gpu_plan import Cell, Fitted, Plan, Training, arms, editor_spec, model_parts, passes
 
+from revive.assembly.calibrate_from_spec import scan_strength
 from revive.errors import PrerequisiteError
 from revive.lab import card, evaluate, mix, train
 from revive.report.study_page import Chapter
-from revive.runs.arms import run_arms
-from revive.runs.scan import scan_strength
-from revive.runs.spec import parse_spec, read_model_config, resolve
+from revive.spec.parsing import parse_spec, read_model_config, resolve
 from revive.studies.characterise import Subject, perturb_chapter, reconstruct_chapter
 from revive.studies.points import PointLog
+from revive.sweeps.variants import run_variants
 
 Told = Callable[[str, int, int], None]
 _FRESH_SEED = 1_000  # of the batch that settings are chosen on, which no run edits
@@ -213,7 +213,7 @@ def _frontier(title: str, cells: list[Cell]) -> Stage:
             room.told(f"frontier, {title}", sum(done.values()), total)
 
         room.check()
-        failures = run_arms(runs, out, jobs=room.jobs, report=report, keep_going=True)
+        failures = run_variants(runs, out, jobs=room.jobs, report=report, keep_going=True)
         for arm in runs:
             _thin(out / arm.name)
         return {"runs": [arm.name for arm in runs], "failed": failures}

@@ -36,9 +36,9 @@ from gpu_stages import Room, TimeIsUp, stages
 
 from revive.cli.watch import hushed
 from revive.errors import ReviveError, SpecError
+from revive.io.atomic import write_text
+from revive.io.json_text import to_json
 from revive.progress import progress_on_stderr
-from revive.runs.atomic import write_text
-from revive.runs.json_text import to_json
 
 _GPU_JOBS = 4
 

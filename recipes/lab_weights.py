@@ -22,10 +22,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from revive.lab import battery, load_facts, relations
+from revive.lab import load_facts, relations
 from revive.lab.facts import Fact, state
 from revive.lab.weights import KIND, PACKAGED, PACKED, pack, read_packed
-from revive.probes.scoring import score_targets
+from revive.probes import lab_battery
+from revive.scoring.score import score_targets
 
 _KINDS = ("Q4_0", "Q4_1", "Q5_0", "Q8_0")
 _ASKED = {"recall": (0, False), "paraphrase": (3, False), "held_out": (0, True)}
@@ -103,7 +104,7 @@ def score(model: Any, tokenizer: Any, facts: Sequence[Fact]) -> Scores:
         exact[name], nll[name] = scored.exact.double(), scored.nll.double()
     items = len(facts) // 2
     return Scores(
-        exact, nll, battery.measure(model, tokenizer, facts=items, pairs=items, copies=items)
+        exact, nll, lab_battery.measure(model, tokenizer, facts=items, pairs=items, copies=items)
     )
 
 

@@ -13,17 +13,17 @@ from collections.abc import Sequence
 
 import torch
 
+from revive.assembly.build import Built, build, load_from_spec
 from revive.data.edits import Edit
 from revive.data.order import batches, order_edits
 from revive.editors.target_editor import TargetEditor, encode_batch
+from revive.io.cache import cache_folder
 from revive.models.family import family_of
 from revive.models.loading import LoadedModel
 from revive.probes.edits import score_edits
-from revive.runs.build import Built, build, load_from_spec
-from revive.runs.cache import cache_folder
 from revive.runs.identity import read_edits
-from revive.runs.schema import RunSpec
-from revive.runs.spec import parse_spec, read_model_config, resolve
+from revive.spec.parsing import parse_spec, read_model_config, resolve
+from revive.spec.schema import RunSpec
 
 SETS = ((0, 1, 2), (2, 3, 4), (3, 4, 5), (4, 5, 6), (0, 4, 5), (0, 5))
 

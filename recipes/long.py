@@ -15,8 +15,8 @@ from typing import Any
 
 from frontier_tables import print_tables
 
-from revive.runs.arms import Arm, run_arms
-from revive.runs.demo import lab_spec
+from revive.sweeps.demo import lab_spec
+from revive.sweeps.variants import RunVariant, run_variants
 
 EDITS = 2048
 INPUTS = 1024  # d_in of the lab model's edited projections
@@ -35,7 +35,7 @@ GRID: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def arms(seed: int) -> Iterator[Arm]:
+def arms(seed: int) -> Iterator[RunVariant]:
     """All runs of one seed."""
     every = EDITS // BATCH // 4
     for editor, guards in GRID.items():
@@ -46,7 +46,7 @@ def arms(seed: int) -> Iterator[Arm]:
                 spec = lab_spec(
                     EDITS, BATCH, seed, chosen, GUARDS[guard], every=every, sample=SAMPLE
                 )
-                yield Arm(name, name, {**spec, "checkpoint": {"every": 16}})
+                yield RunVariant(name, name, {**spec, "checkpoint": {"every": 16}})
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.tables:
         for seed in options.seeds:
-            run_arms(list(arms(seed)), options.out, jobs=options.jobs)
+            run_variants(list(arms(seed)), options.out, jobs=options.jobs)
     counts = [EDITS // 4, EDITS // 2, EDITS]
     print_tables(options.out, GRID, options.seeds, counts, INPUTS, "input")
 

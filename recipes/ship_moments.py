@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from revive.editors.moments import collect_moments
+from revive.io.cache import cache_folder
+from revive.models.forward.runner import BlockRunner
 from revive.models.loading import load_model
-from revive.models.runner import BlockRunner
-from revive.runs.cache import cache_folder
+from revive.moments.input_moments import collect_moments
+from revive.moments.shipped_moments import FOLDER, pack, unpack
 from revive.runs.loop import start
-from revive.runs.model_config import read_model_config
-from revive.runs.resolve import resolve
-from revive.runs.shipped_moments import FOLDER, pack, unpack
-from revive.runs.spec import parse_spec
+from revive.sources.model_config import read_model_config
+from revive.spec.parsing import parse_spec
+from revive.spec.resolve import resolve
 
 MODEL, LAYERS = "smollm2", (4, 5, 6, 7, 8)
 

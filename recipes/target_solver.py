@@ -23,18 +23,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from revive.assembly.build import Built, build, load_for
+from revive.assembly.fit_settings import trial_edits, try_edits
 from revive.data.edits import Edit
 from revive.data.readers import load_edits
-from revive.editors.options import TargetOptions
 from revive.editors.target_editor import TargetEditor
+from revive.io.atomic import write_text
+from revive.io.cache import cache_folder
 from revive.models.loading import LoadedModel
+from revive.options.editors import TargetOptions
 from revive.probes.edits import score_edits
-from revive.runs.atomic import write_text
-from revive.runs.build import Built, build, load_for
-from revive.runs.cache import cache_folder
 from revive.runs.environment import environment
-from revive.runs.fit import trial_edits, try_edits
-from revive.runs.spec import editor_options, parse_spec, read_model_config, resolve
+from revive.spec.parsing import editor_options, parse_spec, read_model_config, resolve
 
 _THREADS = 1
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from revive.runs.journal import Journal
+from revive.run_folder.journal import Journal
 from revive.studies.figures import StudyFigure, write_figures
 
 STYLES = {"none": "-", "random-subspace": ":", "norm-matched": "-."}

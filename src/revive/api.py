@@ -9,27 +9,27 @@ from typing import Any
 
 from torch import nn
 
+from revive.assembly.build import Built
+from revive.assembly.fit_settings import build_fitted
 from revive.data.check import check_edit
 from revive.data.edits import Edit
+from revive.data.latest_edits import latest_edits
 from revive.data.prompts import check_forms
-from revive.data.repeats import Placed, settle
-from revive.data.standing import standing_edits
+from revive.data.repeats import LocatedEdit, settle
+from revive.engine.engine import BatchResult, Engine, stored_updates
+from revive.engine.undo_cache import UndoCache
 from revive.errors import SpecError
 from revive.guards.base import Guard
+from revive.io.cache import cache_folder
 from revive.models.adopted import adopt
 from revive.models.loading import DeviceMap, LoadedModel, load_model
 from revive.models.saving import save_model
-from revive.models.stored import saved_dtype
+from revive.models.stored_dtype import saved_dtype
 from revive.paths import at_home
 from revive.probes.edits import score_edits
 from revive.progress import Told, progress_on_stderr
-from revive.runs.build import Built
-from revive.runs.cache import cache_folder
-from revive.runs.engine import BatchResult, Engine, stored_updates
-from revive.runs.fit import build_fitted
-from revive.runs.kept import KeptBatches
-from revive.runs.resolve import text_note
-from revive.runs.spec import parse_spec, resolve
+from revive.spec.parsing import parse_spec, resolve
+from revive.spec.resolve import text_note
 from revive.wording import counted
 
 _LOG = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Editor:
             _LOG.warning(note)
         self._built: Built | None = None
         self._batches: list[tuple[Edit, ...]] = []
-        self._kept = KeptBatches()
+        self._kept = UndoCache()
 
     @classmethod
     def from_pretrained(
@@ -196,7 +196,7 @@ class Editor:
         Raises:
             SpecError: There are none.
         """
-        chosen = standing_edits(self.edits) if edits is None else edits
+        chosen = latest_edits(self.edits) if edits is None else edits
         chosen = tuple(form for edit in chosen for form in edit.forms)
         if not chosen:
             raise SpecError("evaluate: no edits were made and none were given.")
@@ -282,7 +282,7 @@ class Editor:
                 )
         first = len(self.edits) + 1
         named = [replace(e, id=e.id or f"edit-{i}") for i, e in enumerate(edits, start=first)]
-        placed = [Placed(f, f.id) for e in named for f in check_edit(e, e.id).forms]
+        placed = [LocatedEdit(f, f.id) for e in named for f in check_edit(e, e.id).forms]
         check_forms(self.tokenizer, (p.edit for p in placed))
         return settle(placed, limit=None, on_conflict="last").edits
 

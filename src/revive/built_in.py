@@ -160,33 +160,41 @@ BUILT_IN: Mapping[str, Mapping[str, BuiltIn]] = MappingProxyType(
             "bloom": BuiltIn("revive.models.families.bloom:FAMILY", "Bloom"),
         },
         "datasets": {
-            "lab": BuiltIn("revive.data.lab:LabStream", "edits of facts the lab model knows"),
-            "jsonl": BuiltIn("revive.data.jsonl:EditFile", "REVIVE's edit file, JSON Lines"),
+            "lab": BuiltIn(
+                "revive.data.formats.lab:LabStream", "edits of facts the lab model knows"
+            ),
+            "jsonl": BuiltIn(
+                "revive.data.formats.jsonl:EditFile", "REVIVE's edit file, JSON Lines"
+            ),
             "counterfact": BuiltIn(
-                "revive.data.counterfact:CounterFact",
+                "revive.data.formats.counterfact:CounterFact",
                 "CounterFact, multi_counterfact.json",
                 "arXiv:2202.05262",
             ),
             "counterfact-flat": BuiltIn(
-                "revive.data.counterfact:CounterFactFlat",
+                "revive.data.formats.counterfact:CounterFactFlat",
                 "CounterFact in EasyEdit's flat form",
                 "arXiv:2202.05262",
             ),
             "zsre": BuiltIn(
-                "revive.data.zsre:ZsRE", "zsRE question answering, MEND's form", "arXiv:2110.11309"
+                "revive.data.formats.zsre:ZsRE",
+                "zsRE question answering, MEND's form",
+                "arXiv:2110.11309",
             ),
-            "knowedit": BuiltIn("revive.data.knowedit:KnowEdit", "KnowEdit", "arXiv:2401.01286"),
+            "knowedit": BuiltIn(
+                "revive.data.formats.knowedit:KnowEdit", "KnowEdit", "arXiv:2401.01286"
+            ),
             "mquake": BuiltIn(
-                "revive.data.mquake:MQuAKE",
+                "revive.data.formats.mquake:MQuAKE",
                 "MQuAKE, edits with multi-hop questions",
                 "arXiv:2305.14795",
             ),
             "wikibigedit": BuiltIn(
-                "revive.data.wikibigedit:WikiBigEdit",
+                "revive.data.formats.wikibigedit:WikiBigEdit",
                 "WikiBigEdit, changes of Wikidata as questions",
                 "arXiv:2503.05683",
             ),
-            "csv": BuiltIn("revive.data.csv_file:CsvFile", "a table with a header line"),
+            "csv": BuiltIn("revive.data.formats.csv_file:CsvFile", "a table with a header line"),
         },
         "probes": {
             "edits": BuiltIn(
@@ -216,77 +224,81 @@ BUILT_IN: Mapping[str, Mapping[str, BuiltIn]] = MappingProxyType(
         },
         "tasks": {
             "sst2": BuiltIn(
-                "revive.tasks.glue:SST2", "sentiment of film reviews", "arXiv:1804.07461"
+                "revive.tasks.sets.glue:SST2", "sentiment of film reviews", "arXiv:1804.07461"
             ),
             "mrpc": BuiltIn(
-                "revive.tasks.glue:MRPC", "whether two sentences say the same", "arXiv:1804.07461"
+                "revive.tasks.sets.glue:MRPC",
+                "whether two sentences say the same",
+                "arXiv:1804.07461",
             ),
             "cola": BuiltIn(
-                "revive.tasks.glue:COLA", "whether a sentence is grammatical", "arXiv:1804.07461"
+                "revive.tasks.sets.glue:COLA",
+                "whether a sentence is grammatical",
+                "arXiv:1804.07461",
             ),
             "rte": BuiltIn(
-                "revive.tasks.glue:RTE", "whether a text entails a claim", "arXiv:1804.07461"
+                "revive.tasks.sets.glue:RTE", "whether a text entails a claim", "arXiv:1804.07461"
             ),
             "nli": BuiltIn(
-                "revive.tasks.glue:NLI",
+                "revive.tasks.sets.glue:NLI",
                 "whether a text entails a claim, the larger set",
                 "arXiv:1804.07461",
             ),
             "mmlu_six": BuiltIn(
-                "revive.tasks.mmlu:MMLU_SIX",
+                "revive.tasks.sets.mmlu:MMLU_SIX",
                 "MMLU's questions in one balanced file, without examples",
                 "arXiv:2009.03300",
             ),
             "mmlu": BuiltIn(
-                "revive.tasks.mmlu:MMLU",
+                "revive.tasks.sets.mmlu:MMLU",
                 "57 subjects, four choices, five examples",
                 "arXiv:2009.03300",
             ),
             "lambada": BuiltIn(
-                "revive.tasks.lambada:LAMBADA",
+                "revive.tasks.sets.lambada:LAMBADA",
                 "last word of a passage: greedy accuracy and perplexity",
                 "arXiv:1606.06031",
             ),
             "blimp": BuiltIn(
-                "revive.tasks.blimp:BLIMP",
+                "revive.tasks.sets.blimp:BLIMP",
                 "67 paradigms of grammatical minimal pairs",
                 "arXiv:1912.00582",
             ),
             "boolq": BuiltIn(
-                "revive.tasks.commonsense:BOOLQ", "yes-or-no questions", "arXiv:1905.10044"
+                "revive.tasks.sets.commonsense:BOOLQ", "yes-or-no questions", "arXiv:1905.10044"
             ),
             "piqa": BuiltIn(
-                "revive.tasks.commonsense:PIQA",
+                "revive.tasks.sets.commonsense:PIQA",
                 "physical commonsense, two choices",
                 "arXiv:1911.11641",
             ),
             "social_iqa": BuiltIn(
-                "revive.tasks.commonsense:SOCIAL_IQA",
+                "revive.tasks.sets.commonsense:SOCIAL_IQA",
                 "social commonsense, three choices",
                 "arXiv:1904.09728",
             ),
             "arc_easy": BuiltIn(
-                "revive.tasks.commonsense:ARC_EASY",
+                "revive.tasks.sets.commonsense:ARC_EASY",
                 "school science, the easy questions",
                 "arXiv:1803.05457",
             ),
             "arc_challenge": BuiltIn(
-                "revive.tasks.commonsense:ARC_CHALLENGE",
+                "revive.tasks.sets.commonsense:ARC_CHALLENGE",
                 "school science, the hard questions",
                 "arXiv:1803.05457",
             ),
             "openbookqa": BuiltIn(
-                "revive.tasks.commonsense:OPENBOOKQA",
+                "revive.tasks.sets.commonsense:OPENBOOKQA",
                 "elementary science facts in use, four choices",
                 "arXiv:1809.02789",
             ),
             "winogrande": BuiltIn(
-                "revive.tasks.commonsense:WINOGRANDE",
+                "revive.tasks.sets.commonsense:WINOGRANDE",
                 "which of two names fills a blank",
                 "arXiv:1907.10641",
             ),
             "gsm8k": BuiltIn(
-                "revive.tasks.gsm8k:GSM8K",
+                "revive.tasks.sets.gsm8k:GSM8K",
                 "school mathematics, free generation, exact number",
                 "arXiv:2110.14168",
             ),

@@ -12,16 +12,16 @@ from revive.data.edits import Edit
 from revive.editors.alphaedit import AlphaEdit
 from revive.editors.base import EditContext
 from revive.editors.memit import MemitSeq
-from revive.editors.options import AlphaEditOptions, MemitOptions
-from revive.editors.rows import EditRows, Row
+from revive.editors.tokenized_edit import TokenizedEdit, TokenizedPrompt
+from revive.engine.engine import Engine
 from revive.guards.fitted import FittedGuard
 from revive.guards.revive import Revive
 from revive.linalg.moments import SecondMoment
 from revive.models.family import family_of
+from revive.models.forward.runner import BlockRunner
 from revive.models.ledger import Ledger
-from revive.models.runner import BlockRunner
-from revive.runs.engine import Engine
-from revive.runs.journal import Journal
+from revive.options.editors import AlphaEditOptions, MemitOptions
+from revive.run_folder.journal import Journal
 
 SIZE = 2
 # Keys are folded into the base once there are more than d_in / 2 of them: with d_in 48 by every
@@ -108,8 +108,8 @@ def test_at_real_sizes_the_longest_history_is_a_small_part_of_a_batch(
     n, d, h = 100, inner, inner // 2
     block = 4 * width**2 + 2 * width * inner
     cost = Cost("float32", depth, block, width, width * vocabulary, width * inner)
-    text = Row(tuple(range(20)), 15, (18,), (1,))
-    rows = [EditRows((text,) * 6, Row(tuple(range(4)), 3))] * n
+    text = TokenizedPrompt(tuple(range(20)), 15, (18,), (1,))
+    rows = [TokenizedEdit((text,) * 6, TokenizedPrompt(tuple(range(4)), 3))] * n
     whole = targets(cost, rows, depth // 3, 20).total
     solving = 4 * d * h * n + 2 * triangular(h, n)
     growing = 2 * d * d * n + 2 * d * h * n + triangular(h, n)

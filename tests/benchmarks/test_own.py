@@ -9,9 +9,9 @@ from benchmarks.own import own_rows, own_verdicts
 from benchmarks.parts import batch_rows
 from benchmarks.shapes import SHAPES, edits_of, texts_of
 from benchmarks.stage import prepare
-from revive.editors.options import MemitOptions
 from revive.editors.target_editor import target_settings
-from revive.editors.targets import solve_targets
+from revive.editors.target_solver.targets import solve_targets
+from revive.options.editors import MemitOptions
 
 
 def by_rule():

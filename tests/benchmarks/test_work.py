@@ -10,14 +10,14 @@ from benchmarks.plain import plain_moments
 from benchmarks.row import Row
 from benchmarks.shapes import SHAPES
 from benchmarks.work import Work, cholesky, counted, eigh, lu, qr, svd, triangular
-from revive.editors.keys import KeySweep
-from revive.editors.moments import collect_moments
-from revive.editors.rows import EditRows
-from revive.editors.rows import Row as Text
-from revive.editors.targets import TargetSettings, solve_targets
-from revive.linalg.solve import NormalEquations
+from revive.editors.key_sweep import KeySweep
+from revive.editors.target_solver.targets import TargetSettings, solve_targets
+from revive.editors.tokenized_edit import TokenizedEdit
+from revive.editors.tokenized_edit import TokenizedPrompt as Text
+from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.models.family import family_of
-from revive.models.runner import BlockRunner
+from revive.models.forward.runner import BlockRunner
+from revive.moments.input_moments import collect_moments
 
 LENGTH, LOOKUP = 14, 9
 SETTINGS = TargetSettings(
@@ -45,7 +45,7 @@ def rows(count=3, length=LENGTH, alike=0):
     def essence():
         return Text(text(LOOKUP + 1), LOOKUP)
 
-    return [EditRows((row(), row()), essence()) for _ in range(count)]
+    return [TokenizedEdit((row(), row()), essence()) for _ in range(count)]
 
 
 def cost(runner):

@@ -12,7 +12,7 @@ from transformers import BertConfig, BertLMHeadModel, PersimmonConfig, Persimmon
 
 from revive.cli.complaints import account
 from revive.models.loading import load_model
-from revive.runs.model_config import read_model_config
+from revive.sources.model_config import read_model_config
 
 OTHERS = {
     "BertLMHeadModel": lambda: BertLMHeadModel(

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from revive.cli.complaints import account
-from revive.runs.atomic import error_number, is_disk_full
+from revive.io.atomic import error_number, is_disk_full
 
 SETTINGS = [
     part
@@ -90,9 +90,9 @@ def test_every_writer_tells_of_a_failing_disk(
         raise OSError(code, os.strerror(code), str(target))
 
     monkeypatch.setattr("safetensors.torch.save_file", refuse)
-    monkeypatch.setattr("revive.models.stored.save_file", refuse)
+    monkeypatch.setattr("revive.models.stored_dtype.save_file", refuse)
     monkeypatch.setattr("revive.export.lora.save_file", refuse)
-    monkeypatch.setattr("revive.runs.sealed._write", refuse_write)
+    monkeypatch.setattr("revive.io.sealed._write", refuse_write)
     monkeypatch.setattr(shutil, "copyfile", refuse_copy)
     monkeypatch.setattr(shutil, "copy2", refuse_copy)
     before = files(tmp_path / "out")

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from tiny import BUILDERS, MIXTURES, byte_tokenizer, tiny_model
 from tokenizers import processors
 
+from revive.doctor.checks import examine
 from revive.models.experts import gated_hidden
 from revive.models.family import family_for
 from revive.models.loading import LoadedModel
-from revive.runs.doctor import examine
 
 
 def loaded(name, *, dtype=torch.float32, tokenizer=None):

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from calling import files, updates
 
-from revive.runs.atomic import is_disk_full
+from revive.io.atomic import is_disk_full
 
 PAGE = resource.getpagesize()
 

@@ -9,10 +9,10 @@ from calling import edit, write_edits
 
 import revive as package
 from revive.cli.main import app
+from revive.engine.text_statistics import moment_texts
 from revive.lab.corpus import sentences
 from revive.paths import at_home
-from revive.runs.schema import MomentsSpec
-from revive.runs.text_statistics import moment_texts
+from revive.spec.schema import MomentsSpec
 from revive.texts.package import ABOUT, CHARACTERS, package_passages
 
 SHORT = (

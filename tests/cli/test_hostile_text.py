@@ -7,7 +7,7 @@ import logging
 import pytest
 from calling import edit, events, write_edits
 
-from revive.cli import check
+from revive.cli.commands import check
 from revive.cli.output import plain
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from revive.errors import SpecError
-from revive.runs.spec import load_spec
-from revive.runs.store import RunFolder
+from revive.run_folder.store import RunFolder
+from revive.spec.parsing import load_spec
 
 ODD = {
     "guard=[1, 2]": "guard.name: expected text, got a number 1",

@@ -98,7 +98,7 @@ def test_a_run_of_a_newer_version_is_left_alone(revive, run, command):
 
 def test_a_run_that_another_process_is_writing(revive, run, tmp_path):
     code = (
-        "import sys\nfrom revive.runs.store import RunFolder\n"
+        "import sys\nfrom revive.run_folder.store import RunFolder\n"
         f"with RunFolder.open({str(run)!r}).lock():\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )

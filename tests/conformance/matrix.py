@@ -6,14 +6,14 @@ from tiny import byte_tokenizer, tiny_model
 from revive import registry
 from revive.data.edits import Edit
 from revive.editors.base import EditContext
-from revive.editors.moments import collect_moments
-from revive.editors.options import OPTIONS
+from revive.engine.engine import Engine
+from revive.engine.originals import originals
 from revive.guards import FittedGuard
 from revive.models.family import family_of
+from revive.models.forward.runner import BlockRunner
 from revive.models.ledger import Ledger
-from revive.models.runner import BlockRunner
-from revive.runs.engine import Engine
-from revive.runs.originals import originals
+from revive.moments.input_moments import collect_moments
+from revive.options.editors import OPTIONS
 
 FAMILIES = ("gpt2", "gptj", "gpt_neox", "llama")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -8,14 +8,14 @@ from matrix import engine
 from tiny import BUILDERS, MIXTURES, byte_tokenizer, tiny_model
 
 from revive.data.edits import Edit
-from revive.editors.keys import KeySweep
-from revive.editors.rows import encode_edit
-from revive.editors.target_problem import TargetProblem
-from revive.editors.target_settings import TargetSettings
-from revive.editors.targets import solve_targets
-from revive.models.entry import Normed
+from revive.editors.key_sweep import KeySweep
+from revive.editors.target_solver.target_problem import TargetProblem
+from revive.editors.target_solver.target_settings import TargetSettings
+from revive.editors.target_solver.targets import solve_targets
+from revive.editors.tokenized_edit import encode_edit
 from revive.models.family import family_of
-from revive.models.runner import BlockRunner, hidden_of
+from revive.models.forward.runner import BlockRunner, hidden_of
+from revive.models.residual_write import Normed
 
 FAMILIES = sorted(BUILDERS | MIXTURES)
 # These compute attention, the router, or parts of them, in fp32 whatever the model's dtype.

@@ -9,15 +9,15 @@ from test_matrix import conforms, outside
 from tiny import MIXTURES, byte_tokenizer, tiny_model
 
 from revive import registry
+from revive.assembly.build import build
 from revive.data.edits import Edit
-from revive.editors.rows import encode_edit
+from revive.editors.tokenized_edit import encode_edit
 from revive.errors import SpecError
 from revive.guards import Revive
 from revive.models.family import family_of
 from revive.models.loading import LoadedModel
-from revive.runs.build import build
-from revive.runs.experts import EDITORS
-from revive.runs.schema import RunSpec
+from revive.spec.expert_limits import EDITORS
+from revive.spec.schema import RunSpec
 
 WHERE = list(itertools.product(sorted(MIXTURES), DTYPES))
 GUARDS = registry.names("guards")

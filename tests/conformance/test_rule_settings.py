@@ -7,15 +7,15 @@ import pytest
 import torch
 from tiny import BUILDERS, byte_tokenizer, tiny_model
 
+from revive.assembly.fit_settings import MOST_CLAMP, MOST_STEPS
 from revive.data.edits import Edit
-from revive.editors.rows import EditRows, encode_edit
-from revive.editors.target_settings import TargetSettings
-from revive.editors.targets import solve_targets
+from revive.editors.target_solver.target_settings import TargetSettings
+from revive.editors.target_solver.targets import solve_targets
+from revive.editors.tokenized_edit import TokenizedEdit, encode_edit
 from revive.models.family import family_of
-from revive.models.runner import BlockRunner
+from revive.models.forward.runner import BlockRunner
 from revive.presets.facts import model_facts
 from revive.presets.rule import options_by_rule
-from revive.runs.fit import MOST_CLAMP, MOST_STEPS
 
 # Models whose blocks read the stream through a norm and add to it without one.
 FAMILIES = sorted(
@@ -55,7 +55,7 @@ def one_token(rows, label):
     (row,) = rows.rewrite
     at = row.lookup
     row = replace(row, input_ids=row.input_ids[: at + 1], positions=(at,), labels=(label,))
-    return EditRows((row,), rows.essence)
+    return TokenizedEdit((row,), rows.essence)
 
 
 def solved(model, **changes):

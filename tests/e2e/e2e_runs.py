@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from revive.runs.loop import start
 from revive.runs.rebuild import finish_model
-from revive.runs.spec import load_spec, read_model_config, resolve
+from revive.spec.parsing import load_spec, read_model_config, resolve
 
 PEOPLE = ("Ada", "Boris", "Clara", "Dmitri", "Elena", "Farid", "Gerda")
 CITIES = ("Rome", "Oslo", "Lima", "Cairo", "Quito")

@@ -14,7 +14,7 @@ import torch
 
 import revive.cli.main as command
 from revive.cli import watch  # noqa: F401
-from revive.editors.contexts import generate_contexts
+from revive.editors.target_solver.context_templates import generate_context_templates
 from revive.guards import controls  # noqa: F401
 from revive.models.loading import load_model
 from revive.probes import edits, spectrum  # noqa: F401
@@ -44,7 +44,7 @@ def serve(model):
     torch.set_num_threads(1)
     # Much is imported at the first use of a model only.
     loaded = load_model(model)
-    generate_contexts(loaded.model, loaded.tokenizer, count=1)
+    generate_context_templates(loaded.model, loaded.tokenizer, count=1)
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

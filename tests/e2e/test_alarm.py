@@ -7,14 +7,14 @@ import pytest
 from e2e_runs import batches, cut_after, journal, run_here, same_end, update_files
 
 from revive.errors import SpecError
-from revive.report.load import load_run
+from revive.report.reading.load import load_run
 from revive.runs.alarm import edits_left
 from revive.runs.loop import resume, start
-from revive.runs.observe import Observer
+from revive.runs.observers import Observer
 from revive.runs.rollback import rollback_to
-from revive.runs.schema import AlarmSpec
-from revive.runs.spec import load_spec, parse_spec, read_model_config, resolve
 from revive.runs.status import run_status
+from revive.spec.parsing import load_spec, parse_spec, read_model_config, resolve
+from revive.spec.schema import AlarmSpec
 
 METRIC = "weight_norm_ratio"
 

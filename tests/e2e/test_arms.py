@@ -4,13 +4,13 @@ import pytest
 import yaml
 from e2e_runs import journal
 
-from revive.runs.arms import Arm, run_arms
+from revive.sweeps.variants import RunVariant, run_variants
 
 
 def arms_of(write_spec):
     spec = yaml.safe_load(write_spec(edits=2).read_text("utf-8"))
     guards = ("revive", "none", "left-only")
-    return [Arm(name, name, {**spec, "guard": {"name": name}}) for name in guards]
+    return [RunVariant(name, name, {**spec, "guard": {"name": name}}) for name in guards]
 
 
 def at(folder, kind):
@@ -20,7 +20,7 @@ def at(folder, kind):
 @pytest.mark.parametrize("lead", [True, False])
 def test_the_others_wait_for_what_they_share(write_spec, tmp_path, lead):
     arms = arms_of(write_spec)
-    assert run_arms(arms, tmp_path / "out", jobs=3, lead=lead) == {}
+    assert run_variants(arms, tmp_path / "out", jobs=3, lead=lead) == {}
     folders = [tmp_path / "out" / arm.name for arm in arms]
     assert all((folder / "summary.json").exists() for folder in folders)
     measured = at(folders[0], "measure")
@@ -32,7 +32,11 @@ def test_the_others_wait_for_what_they_share(write_spec, tmp_path, lead):
 
 def test_a_lead_that_fails_holds_nobody_up(write_spec, tmp_path):
     arms = arms_of(write_spec)
-    broken = Arm("broken", "broken", {**arms[0].spec, "model": {"name": str(tmp_path / "none")}})
-    failures = run_arms([broken, *arms[1:]], tmp_path / "out", jobs=3, lead=True, keep_going=True)
+    broken = RunVariant(
+        "broken", "broken", {**arms[0].spec, "model": {"name": str(tmp_path / "none")}}
+    )
+    failures = run_variants(
+        [broken, *arms[1:]], tmp_path / "out", jobs=3, lead=True, keep_going=True
+    )
     assert list(failures) == ["broken"]
     assert all((tmp_path / "out" / arm.name / "summary.json").exists() for arm in arms[1:])

@@ -8,42 +8,42 @@ from e2e_runs import batches, equal_tensors, journal, same_end, write_edits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revive.data.edits import Edit, Neighbor
-from revive.editors.memit import MemitSeq
-from revive.editors.options import RIDGES as GRID
-from revive.errors import NumericalError
-from revive.linalg.null_space import NullSpace
-from revive.probes.edits import score_edits
-from revive.runs.build import build, load_from_spec
-from revive.runs.calibrate import TIE, calibrate_strength, choose
-from revive.runs.identity import read_edits
-from revive.runs.loop import resume, start
-from revive.runs.scan import scan_strength
-from revive.runs.spec import load_spec, read_model_config, resolve
-from revive.runs.trials import (
+from revive.assembly.build import build, load_from_spec
+from revive.assembly.calibrate_from_spec import scan_strength
+from revive.calibration.strength import TIE, calibrate_strength, choose
+from revive.calibration.trials import (
     LEAST,
     NEIGHBORS,
     PARAPHRASES,
     SAMPLE,
     Calibration,
-    Trial,
+    CalibrationTrial,
     sample,
     suffices,
     trial_edits,
 )
+from revive.data.edits import Edit, Neighbor
+from revive.editors.memit import MemitSeq
+from revive.errors import NumericalError
+from revive.linalg.least_squares.null_space import NullSpace
+from revive.options.editors import RIDGES as GRID
+from revive.probes.edits import score_edits
+from revive.runs.identity import read_edits
+from revive.runs.loop import resume, start
+from revive.spec.parsing import load_spec, read_model_config, resolve
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=len(GRID))
 LARGE = 13  # edits of a first batch that a strength is chosen on
 
 
 def trials(scores, exact=1.0):
-    return [Trial(r, s, exact, s, s, s) for r, s in zip(GRID, scores, strict=False)]
+    return [CalibrationTrial(r, s, exact, s, s, s) for r, s in zip(GRID, scores, strict=False)]
 
 
 def untaken(scores, tokens, probabilities):
     """Trials at which the model gives no new answer."""
     rows = zip(GRID, scores, tokens, probabilities, strict=False)
-    return [Trial(r, s, 0.0, s, s, s, t, p) for r, s, t, p in rows]
+    return [CalibrationTrial(r, s, 0.0, s, s, s, t, p) for r, s, t, p in rows]
 
 
 @given(SCORES)
@@ -83,10 +83,13 @@ def test_a_tie_at_zero_never_chooses_the_weakest():
 def test_the_score_of_an_unedited_model_wins_nothing():
     """Some neighbours, paraphrases and prompts go the right way before any edit."""
     assert choose(untaken([0.1, 0.2, 0.36], [0.3, 0.1, 0.0], [0.2, 0.1, 0.0])) == GRID[0]
-    strong, weak = Trial(1.0, 1.0, 0.9, 1.0, 0.1, 0.25), Trial(3.0, 0.3, 0.0, 0.3, 0.7, 0.36)
+    strong, weak = (
+        CalibrationTrial(1.0, 1.0, 0.9, 1.0, 0.1, 0.25),
+        CalibrationTrial(3.0, 0.3, 0.0, 0.3, 0.7, 0.36),
+    )
     assert choose([strong, weak]) == 1.0
     # Fewer answers for a better score are fine, to a half of them.
-    assert choose([strong, Trial(3.0, 0.9, 0.5, 0.8, 0.6, 0.7), weak]) == 3.0
+    assert choose([strong, CalibrationTrial(3.0, 0.9, 0.5, 0.8, 0.6, 0.7), weak]) == 3.0
 
 
 def test_what_a_calibration_says():

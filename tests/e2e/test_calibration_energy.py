@@ -7,26 +7,21 @@ from e2e_runs import equal_tensors
 from hypothesis import given
 from hypothesis import strategies as st
 
+from revive.assembly.build import build, load_from_spec
+from revive.assembly.calibrate_from_spec import scan_energy
+from revive.calibration.energy import COST, ENERGIES, calibrate_energy, choose_energy
+from revive.calibration.trials import CalibrationTrial
 from revive.errors import NumericalError, SpecError
 from revive.probes.edits import score_edits
-from revive.runs.build import build, load_from_spec
-from revive.runs.calibrate_energy import (
-    COST,
-    ENERGIES,
-    calibrate_energy,
-    choose_energy,
-)
 from revive.runs.identity import read_edits
-from revive.runs.scan import scan_energy
-from revive.runs.spec import load_spec, read_model_config, resolve
-from revive.runs.trials import Trial
+from revive.spec.parsing import load_spec, read_model_config, resolve
 
 SCORES = st.lists(st.floats(0, 1), min_size=len(ENERGIES), max_size=len(ENERGIES))
 
 
 def trials(unguarded, scores):
     pairs = [(0.0, unguarded), *zip(ENERGIES, scores, strict=False)]
-    return [Trial(e, s, s, s, s, s) for e, s in pairs]
+    return [CalibrationTrial(e, s, s, s, s, s) for e, s in pairs]
 
 
 @given(st.floats(0, 1), SCORES)

@@ -22,7 +22,7 @@ from revive.errors import SpecError
 from revive.lab.weights import model_path
 from revive.runs.loop import resume
 from revive.runs.rollback import rollback_edit
-from revive.runs.spec import load_stored_spec
+from revive.spec.parsing import load_stored_spec
 
 # The lab model has read no chats: this one is near enough to what it has read.
 TEMPLATE = (

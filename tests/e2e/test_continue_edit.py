@@ -7,13 +7,13 @@ import yaml
 from e2e_runs import cut_after, journal, rewrite_journal, short_editor, write_edits
 
 from revive import registry
-from revive.editors.options import OPTIONS
+from revive.apply_edits import apply_and_save, edit_spec
 from revive.errors import SpecError
-from revive.runs.apply import apply_and_save, edit_spec
-from revive.runs.journal import Journal
+from revive.options.editors import OPTIONS
+from revive.run_folder.journal import Journal
 from revive.runs.loop import resume
-from revive.runs.observe import Observer
-from revive.runs.spec import read_model_config, resolve
+from revive.runs.observers import Observer
+from revive.spec.parsing import read_model_config, resolve
 
 SETTINGS = {**short_editor(), "l2": 10.0, "threshold": 0.3, "steps": 2}
 OWN = {"ft": {"lr": 1e-3}, "ultraedit": {"lr": 1e-3}}

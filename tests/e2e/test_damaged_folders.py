@@ -23,14 +23,14 @@ from safetensors.torch import load_file, save_file
 
 from revive.errors import SpecError
 from revive.export.run import export_run
-from revive.report.load import load_run
-from revive.runs.journal import Journal
-from revive.runs.lock import locked
+from revive.io.lock import locked
+from revive.report.reading.load import load_run
+from revive.run_folder.journal import Journal
+from revive.run_folder.store import RunFolder
 from revive.runs.loop import resume
-from revive.runs.observe import Observer
+from revive.runs.observers import Observer
 from revive.runs.rollback import rollback_edit, rollback_to
 from revive.runs.status import run_status
-from revive.runs.store import RunFolder
 from revive.runs.verify import verify_run
 
 UPDATE, STATE = "updates/000003.safetensors", "checkpoints/000007.safetensors"

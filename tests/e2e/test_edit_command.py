@@ -8,10 +8,10 @@ import pytest
 import torch
 from e2e_runs import journal, logits_elsewhere, logits_here, revive
 
+from revive.apply_edits import apply_and_save, edit_spec
 from revive.models.loading import load_model
-from revive.runs.apply import apply_and_save, edit_spec
 from revive.runs.rebuild import finish_model
-from revive.runs.spec import read_model_config, resolve
+from revive.spec.parsing import read_model_config, resolve
 from shared import shared
 
 # A model of toy stories knows no facts: what follows these words is what it can be taught.

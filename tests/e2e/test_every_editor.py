@@ -18,8 +18,8 @@ from e2e_runs import (
 )
 
 from revive import registry
-from revive.editors.options import OPTIONS
 from revive.models.loading import load_model
+from revive.options.editors import OPTIONS
 from revive.runs.loop import resume
 
 SETTINGS = {**short_editor(), "l2": 10.0, "threshold": 0.3}

@@ -14,8 +14,8 @@ from nbclient import NotebookClient
 
 from revive.cli.main import app
 from revive.runs.loop import start
-from revive.runs.model_config import read_model_config
-from revive.runs.spec import load_spec, resolve
+from revive.sources.model_config import read_model_config
+from revive.spec.parsing import load_spec, resolve
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SPECS = sorted(p.name for p in EXAMPLES.glob("*.yaml"))

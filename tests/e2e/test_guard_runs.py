@@ -7,10 +7,10 @@ import torch
 from e2e_runs import SITES, batches, edited_weights, run_here, write_spec_in
 from safetensors.torch import load_file
 
+from revive.assembly.build import make_guard
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.lowrank import LowRank
-from revive.runs.build import make_guard
-from revive.runs.schema import GuardSpec
+from revive.spec.schema import GuardSpec
 
 BOTH, LEFT, RIGHT = ("left", "right"), ("left",), ("right",)
 GUARDS = {

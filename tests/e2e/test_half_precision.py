@@ -9,11 +9,11 @@ import torch
 import yaml
 from e2e_runs import journal, run_here
 
+from revive.engine.engine import stored_updates
 from revive.linalg.basis import SpectralBasis
 from revive.models.loading import DTYPES
-from revive.runs.engine import stored_updates
+from revive.run_folder.store import RunFolder
 from revive.runs.rebuild import rebuild
-from revive.runs.store import RunFolder
 from shared import shared
 
 SUBJECTS = ("dog", "mom", "cat", "bird", "boy", "girl")

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 
 from revive import Delta, Editor, load_edits, load_model
 from revive.export.run import export_run
-from revive.report.load import load_run
+from revive.report.reading.load import load_run
 from revive.runs.loop import resume
 from revive.runs.rebuild import finish_model, rebuild
 from revive.runs.rollback import rollback_edit, rollback_to

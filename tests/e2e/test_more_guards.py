@@ -25,7 +25,7 @@ from revive.linalg.relative_mask import relative_mask
 from revive.linalg.restraint import Restraint
 from revive.runs.loop import resume
 from revive.runs.rollback import rollback_edit, rollback_to
-from revive.runs.spec import load_spec
+from revive.spec.parsing import load_spec
 
 MEMIT = {"name": "memit"}
 # So little regularised that updates outgrow the weights' singular values.

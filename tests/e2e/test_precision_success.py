@@ -9,12 +9,12 @@ in another library; a bfloat16 model rounds every product there too, and is the 
 import pytest
 import torch
 
+from revive.assembly.build import build, load_from_spec
 from revive.data.order import batches, order_edits
 from revive.models.loading import load_model
 from revive.probes.edits import score_edits
-from revive.runs.build import build, load_from_spec
 from revive.runs.identity import read_edits
-from revive.runs.spec import parse_spec, read_model_config, resolve
+from revive.spec.parsing import parse_spec, read_model_config, resolve
 
 SIZE = 10
 # One edit of ten, and of its two paraphrases one.

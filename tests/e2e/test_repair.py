@@ -24,8 +24,8 @@ from revive.errors import SpecError
 from revive.runs.loop import resume
 from revive.runs.repair import looked_at, most
 from revive.runs.rollback import rollback_edit, rollback_to
-from revive.runs.schema import RepairSpec
-from revive.runs.spec import load_spec
+from revive.spec.parsing import load_spec
+from revive.spec.schema import RepairSpec
 
 REPAIR = {"every": 1, "sample": 4, "share": 0.5, "rounds": 2}
 STRONG = {"steps": 40, "lr": 0.5, "ridge": 1.0, "clamp": 40.0}

@@ -8,13 +8,13 @@ from e2e_runs import journal, revive, run_here, write_spec_in
 
 from revive.errors import SpecError
 from revive.probes.edits import score_edits
-from revive.probes.held import Held, change, held
+from revive.probes.retention_snapshot import RetentionSnapshot, retention_change, retention_snapshot
 from revive.runs.identity import read_edits
 from revive.runs.loop import resume
 from revive.runs.rebuild import finish_model
 from revive.runs.rollback import rollback_edit
-from revive.runs.spec import load_spec
 from revive.runs.status import run_status
+from revive.spec.parsing import load_spec
 
 STRONG = {"ridge": 0.01, "clamp": 100.0, "lr": 0.5}
 
@@ -37,12 +37,14 @@ def strong(strong_run, tmp_path):
 def by_hand(folder):
     """How every edit of a run stands with the model that the folder gives now."""
     loaded = finish_model(folder)
-    return held(loaded.model, loaded.tokenizer, read_edits(load_spec(folder / "spec.yaml")).edits)
+    return retention_snapshot(
+        loaded.model, loaded.tokenizer, read_edits(load_spec(folder / "spec.yaml")).edits
+    )
 
 
 def part(whole, *ids):
     places = [whole.ids.index(i) for i in ids]
-    return Held(ids, *(tuple(c[p] for p in places) for c in (whole.nll, whole.holds)))
+    return RetentionSnapshot(ids, *(tuple(c[p] for p in places) for c in (whole.nll, whole.holds)))
 
 
 def test_what_moved_is_what_a_measurement_by_hand_finds(strong, corpus):
@@ -56,7 +58,7 @@ def test_what_moved_is_what_a_measurement_by_hand_finds(strong, corpus):
     }
     for name, ids in groups.items():
         found = getattr(moved, name)
-        wanted = change(part(before, *ids), part(after, *ids))
+        wanted = retention_change(part(before, *ids), part(after, *ids))
         assert (found.edits, found.before, found.after) == (len(ids), wanted.before, wanted.after)
         assert set(found.lost) == set(wanted.lost)
         assert set(found.regained) == set(wanted.regained)

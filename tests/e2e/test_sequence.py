@@ -15,15 +15,15 @@ from e2e_runs import (
     write_edits,
 )
 
-import revive.runs.journal
+import revive.run_folder.journal
 from revive.errors import SpecError
 from revive.probes.edits import EditsProbe
 from revive.runs.loop import resume, start
-from revive.runs.observe import Observer
+from revive.runs.observers import Observer
 from revive.runs.replay import BatchContents
 from revive.runs.rollback import rollback_edit, rollback_to
-from revive.runs.spec import load_spec, read_model_config, resolve
 from revive.runs.status import run_status
+from revive.spec.parsing import load_spec, read_model_config, resolve
 
 PROBES = [{"name": "edits"}, {"name": "spectrum", "every": 3}]
 

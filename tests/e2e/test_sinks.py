@@ -13,14 +13,14 @@ from e2e_runs import cut_after, journal, run_here
 
 from revive import registry
 from revive.errors import PrerequisiteError, SpecError
-from revive.runs import feed
-from revive.runs.journal import Journal
+from revive.run_folder.journal import Journal
 from revive.runs.loop import resume
 from revive.runs.rollback import rollback_edit, rollback_to
-from revive.runs.spec import load_spec, named_sinks, parse_spec
+from revive.sinks import dispatch
 from revive.sinks.base import Sink
 from revive.sinks.points import Points
 from revive.sinks.tensorboard import TensorBoard
+from revive.spec.parsing import load_spec, named_sinks, parse_spec
 
 
 def wanted(folder):
@@ -102,8 +102,8 @@ def test_a_sink_that_fails_warns_once_and_stops_nothing(
     write_spec, calm_run, tmp_path, monkeypatch, caplog, capfd
 ):
     monkeypatch.setattr(Broken, "calls", 0)
-    monkeypatch.setattr(feed, "make_sinks", lambda specs: [Broken(), TensorBoard()])
-    monkeypatch.setattr("revive.runs.loop.make_sinks", feed.make_sinks)
+    monkeypatch.setattr(dispatch, "make_sinks", lambda specs: [Broken(), TensorBoard()])
+    monkeypatch.setattr("revive.runs.loop.make_sinks", dispatch.make_sinks)
     with caplog.at_level(logging.WARNING):
         run_here(write_spec(edits=5, sinks=["tensorboard"]), tmp_path / "run")
     (warning,) = [r.getMessage() for r in caplog.records if "sink" in r.getMessage()]

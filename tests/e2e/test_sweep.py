@@ -12,8 +12,8 @@ import yaml
 from e2e_runs import revive, short_editor, write_edits
 
 from revive.errors import SpecError
-from revive.runs.store import RunFolder
-from revive.runs.sweep import cells, load_sweep, short
+from revive.run_folder.store import RunFolder
+from revive.sweeps.grid import cells, load_sweep, short
 
 METRICS = ["efficacy", "weight_norm_ratio", "edit_seconds"]
 

@@ -11,8 +11,8 @@ from e2e_runs import cut_after, journal, revive, rewrite_journal, run_here
 
 from revive.models.loading import load_model
 from revive.report.page import write_report
-from revive.runs import answers as run_answers
-from revive.runs.edit_table import read_table
+from revive.run_folder.edit_table import read_table
+from revive.runs import final_answers as run_answers
 from revive.runs.loop import resume
 from revive.runs.rebuild import finish_model
 from revive.runs.rollback import rollback_edit

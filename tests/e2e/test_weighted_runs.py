@@ -8,11 +8,11 @@ import yaml
 from e2e_runs import SITES, edited_weights, equal_tensors, run_here, write_spec_in
 from safetensors.torch import load_file
 
+from revive.calibration.energy import COST, choose_site_energy
+from revive.calibration.trials import CalibrationTrial
 from revive.errors import SpecError
-from revive.linalg.metric import OutputMetric
-from revive.runs.calibrate_energy import COST, choose_site_energy
-from revive.runs.spec import load_spec
-from revive.runs.trials import Trial
+from revive.linalg.least_squares.output_metric import OutputMetric
+from revive.spec.parsing import load_spec
 
 WEIGHED = [
     {"name": "revive", "solve": "weighted", "weigh": weigh, "power": 2.0}
@@ -88,7 +88,7 @@ def test_every_site_gets_its_own_tau_and_the_run_keeps_it(finished):
 
 
 def trial(value, efficacy, paraphrase, neighborhood):
-    return Trial(value, efficacy, efficacy, paraphrase, neighborhood, 0.0)
+    return CalibrationTrial(value, efficacy, efficacy, paraphrase, neighborhood, 0.0)
 
 
 def test_the_rule_takes_the_largest_tau_that_costs_nothing():

@@ -7,14 +7,14 @@ from revive.data.edits import Edit
 from revive.editors.alphaedit import AlphaEdit
 from revive.editors.base import EditContext
 from revive.editors.memit import MemitSeq
-from revive.editors.options import AlphaEditOptions, MemitOptions
-from revive.editors.rows import encode_edit
+from revive.editors.tokenized_edit import encode_edit
+from revive.engine.engine import Engine
 from revive.guards.fitted import FittedGuard
 from revive.linalg.moments import SecondMoment
 from revive.models.family import family_of
+from revive.models.forward.runner import BlockRunner
 from revive.models.ledger import Ledger
-from revive.models.runner import BlockRunner
-from revive.runs.engine import Engine
+from revive.options.editors import AlphaEditOptions, MemitOptions
 
 CONTEXTS = ("So it was said", "Yes")
 EDITS = (

@@ -8,7 +8,7 @@ from tiny import byte_tokenizer, tiny_model
 
 from revive.guards.revive import Revive
 from revive.runs.loop import resume, start
-from revive.runs.spec import load_spec, read_model_config, resolve
+from revive.spec.parsing import load_spec, read_model_config, resolve
 
 GUARDS = {
     "original": Revive(energy=0.2),

@@ -6,15 +6,15 @@ import pytest
 import torch
 from pairs import relative, rows, runner
 
-from revive.editors.keys import KeySweep
-from revive.editors.targets import TargetSettings, solve_targets
+from revive.editors.key_sweep import KeySweep
+from revive.editors.target_solver.targets import TargetSettings, solve_targets
 from revive.errors import NumericalError
 from revive.linalg.lowrank import LowRank
 from revive.linalg.svd import top_k_svd
 from revive.models.family import read_weight
+from revive.models.forward.activation_hooks import inputs_of
+from revive.models.forward.runner import positions_of
 from revive.models.ledger import Ledger
-from revive.models.recording import inputs_of
-from revive.models.runner import positions_of
 
 MODELS = pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox", "opt"])
 SETTINGS = TargetSettings(

@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from revive.lab import battery, load_facts, model_path, relations
+from revive.lab import load_facts, model_path, relations
 from revive.lab.stream import edit_records
-from revive.probes.scoring import score_targets
+from revive.probes import lab_battery
+from revive.scoring.score import score_targets
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,8 @@ def test_no_edit_is_true_to_begin_with(lab):
 
 
 def test_battery_is_well_above_chance_and_repeatable(lab):
-    first = battery.measure(*lab, facts=100, pairs=100, copies=50)
-    assert first == battery.measure(*lab, facts=100, pairs=100, copies=50)
+    first = lab_battery.measure(*lab, facts=100, pairs=100, copies=50)
+    assert first == lab_battery.measure(*lab, facts=100, pairs=100, copies=50)
     assert set(first) == {"perplexity", "minimal_pairs", "fact_recall", "copying", "general"}
     assert first["minimal_pairs"] >= 0.75
     assert first["fact_recall"] >= 0.85
@@ -71,14 +72,14 @@ def test_battery_is_well_above_chance_and_repeatable(lab):
 
 def test_battery_notices_damage(lab):
     model, tokenizer = lab
-    before = battery.measure(model, tokenizer, facts=50, pairs=50, copies=20)
+    before = lab_battery.measure(model, tokenizer, facts=50, pairs=50, copies=20)
     weight = model.model.layers[4].mlp.down_proj.weight
     saved = weight.detach().clone()
     torch.manual_seed(0)
     try:
         with torch.no_grad():
             weight.add_(torch.randn_like(weight) * weight.std() * 4)
-        after = battery.measure(model, tokenizer, facts=50, pairs=50, copies=20)
+        after = lab_battery.measure(model, tokenizer, facts=50, pairs=50, copies=20)
     finally:
         with torch.no_grad():
             weight.copy_(saved)
@@ -88,7 +89,7 @@ def test_battery_notices_damage(lab):
 
 def test_battery_refuses_empty_parts(lab):
     with pytest.raises(ValueError, match="at least 1"):
-        battery.measure(*lab, facts=0)
+        lab_battery.measure(*lab, facts=0)
 
 
 def test_tokenizer_joins_prompt_and_target_without_a_seam(lab, sample):

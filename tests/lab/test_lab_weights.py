@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from revive.errors import PrerequisiteError
 from revive.lab import model_path, weights
 from revive.models.loading import load_model
-from revive.models.stored import main_dtype
+from revive.models.stored_dtype import main_dtype
 
 # Of model.safetensors: another value means that users' fingerprints, caches and runs change too.
 WRITTEN_OUT = "33ea7196cebf2d91ac2d47f5d1d117ed8033b26a229bb1e2cfd12578ddb5e386"

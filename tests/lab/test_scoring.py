@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import CausalLMOutput
 
-from revive.probes.scoring import pair_accuracy, perplexity, score_targets
+from revive.scoring.score import pair_accuracy, perplexity, score_targets
 
 PROMPTS = ["The capital of France is", "A", "In a long and winding sentence the answer is", "Two"]
 TARGETS = ["Paris", "b", "x y", "words here"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from law_matrices import LAW, cases, matrix, randn
 
 from revive.guards.revive import Revive
-from revive.linalg import half
+from revive.linalg import half_product
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.eigen import leading_eigenvectors
 from revive.linalg.energy import rank_for_energy
@@ -32,10 +32,10 @@ def test_half_a_product_is_that_half_and_its_mirror_the_rest(n, d, dtype):
     start = start + start.T
     for x in laid_out(randn(n, d).to(dtype)):
         total = start.clone()
-        half.add_upper_half(total, x)
+        half_product.add_upper_half(total, x)
         whole = start + x.T @ x
         torch.testing.assert_close(total.triu(), whole.triu(), rtol=1e-5, atol=1e-5)
-        half.mirror(total)
+        half_product.mirror(total)
         torch.testing.assert_close(total, whole, rtol=1e-5, atol=1e-5)
         assert torch.equal(total, total.T)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from law_matrices import LAW, randn
 
 from revive.linalg.ellipsoid import nearest_on_ellipsoid
-from revive.models.entry import Normed, Scaled
+from revive.models.residual_write import Normed, Scaled
 
 SIZES = st.tuples(st.integers(2, 12), st.integers(1, 4), st.integers(0, 999))
 LENGTHS = st.floats(0.01, 30.0)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from revive.errors import NumericalError
-from revive.linalg.joint import joint_update
-from revive.linalg.solve import NormalEquations
+from revive.linalg.least_squares.joint import joint_update
+from revive.linalg.least_squares.normal_equations import NormalEquations
 
 OUT, EDITS = 7, 5
 DIMS = {"a": 6, "b": 9, "c": 4}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from law_matrices import LAW, orthogonal, randn
 
 from revive.errors import NumericalError
-from revive.linalg.null_space import NullSpace
+from revive.linalg.least_squares.null_space import NullSpace
 
 
 def moment(values, seed=1):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from law_matrices import LAW, orthogonal, randn
 
 from revive.linalg.basis import SpectralBasis
-from revive.linalg.inverse import Projected
-from revive.linalg.metric import OutputMetric
-from revive.linalg.solve import NormalEquations
+from revive.linalg.least_squares.base_inverse import Projected
+from revive.linalg.least_squares.normal_equations import NormalEquations
+from revive.linalg.least_squares.output_metric import OutputMetric
 
 L2 = 0.7
 OUT = 6

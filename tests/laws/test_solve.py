@@ -8,8 +8,8 @@ from law_matrices import LAW, healthy, randn
 
 from revive.errors import NumericalError
 from revive.linalg.basis import SpectralBasis
+from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.linalg.moments import SecondMoment
-from revive.linalg.solve import NormalEquations
 
 
 def covariance(d, samples=None, seed=0):

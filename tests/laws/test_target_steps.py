@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from revive.editors.target_steps import Adam, Polyak
+from revive.editors.target_solver.target_steps import Adam, Polyak
 
 N, D = 3, 8
 

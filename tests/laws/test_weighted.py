@@ -10,8 +10,8 @@ from revive.errors import NumericalError, SpecError
 from revive.guards.base import SiteStatistics
 from revive.guards.revive import Revive
 from revive.linalg.basis import SpectralBasis
-from revive.linalg.metric import OutputMetric
-from revive.linalg.solve import NormalEquations
+from revive.linalg.least_squares.normal_equations import NormalEquations
+from revive.linalg.least_squares.output_metric import OutputMetric
 
 SHAPES = (st.integers(2, 14), st.integers(2, 12), st.integers(1, 9), st.integers(0, 999))
 INFINITE = float("inf")

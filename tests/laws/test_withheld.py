@@ -5,21 +5,21 @@ import torch
 from tiny import tiny_model
 
 from revive.data.edits import Edit
-from revive.editors.base import Editor, Outcome, WeightUpdate
-from revive.editors.options import EditorOptions
+from revive.editors.base import BatchOutcome, EditMethod, WeightUpdate
+from revive.engine.engine import Engine
 from revive.guards.controls import NoGuard
 from revive.guards.fitted import FittedGuard
 from revive.guards.revive import Revive
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of
 from revive.models.ledger import Ledger
-from revive.runs.engine import Engine
+from revive.options.editors import EditorOptions
 
 OWNERS = {0: (0, 2, 2), 1: (2, 0, 1)}
 """Of every column, in each of two proposals; edit 1 has a part in one of them only."""
 
 
-class Scripted(Editor[EditorOptions]):
+class Scripted(EditMethod[EditorOptions]):
     """Proposes what it was given, twice at the first site."""
 
     name, paper, summary = "scripted", "none", "proposes what it was given"
@@ -35,7 +35,7 @@ class Scripted(Editor[EditorOptions]):
         for update in self._proposed:
             applied = yield update
             assert applied.site == update.site
-        return Outcome()
+        return BatchOutcome()
 
 
 def ready(guard, owners):

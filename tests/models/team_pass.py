@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from tiny import byte_tokenizer, tiny_model
 
-from revive.editors import accumulate
-from revive.editors.moments import collect_moments
-from revive.editors.torchrun import team
 from revive.errors import ReviveError
 from revive.models.family import family_of
-from revive.models.runner import BlockRunner
+from revive.models.forward.runner import BlockRunner
+from revive.moments import second_moment_pass
+from revive.moments.input_moments import collect_moments
+from revive.moments.torchrun import team
 
 TEXTS = [f"{n} The ship {n * 7919 % 1000} left at dawn; {n * 31 % 77} saw it." for n in range(90)]
 SAVE_EVERY = 5
@@ -25,7 +25,7 @@ SAVE_EVERY = 5
 
 def one_pass(cache, processes=None, *, texts=TEXTS, before=None, model=None):
     """The moments of two blocks' inputs, and the numbers of batches that were told."""
-    accumulate._LARGEST, accumulate._TOKENS_PER_SAVE = SAVE_EVERY, 1
+    second_moment_pass._LARGEST, second_moment_pass._TOKENS_PER_SAVE = SAVE_EVERY, 1
     model = tiny_model("llama", dtype=torch.float32) if model is None else model
     runner = BlockRunner(model, family_of(model))
     told = []

@@ -7,8 +7,8 @@ from tiny import tiny_model
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.activations import ACT2FN
 
-from revive.editors.targets import solve_targets
-from revive.models.activations import fused_activations
+from revive.editors.target_solver.targets import solve_targets
+from revive.models.forward.activations import fused_activations
 
 
 class Operations(TorchDispatchMode):

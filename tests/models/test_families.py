@@ -9,8 +9,8 @@ from revive import registry
 from revive.architectures import BUILTIN
 from revive.errors import SpecError
 from revive.models.family import family_for, family_of, read_weight, write_weight
-from revive.models.prefix import PrefixCache
-from revive.models.runner import BlockRunner, positions_of
+from revive.models.forward.prefix import PrefixCache
+from revive.models.forward.runner import BlockRunner, positions_of
 
 FAMILIES = sorted(BUILDERS)
 ALL = sorted(BUILDERS | MIXTURES)

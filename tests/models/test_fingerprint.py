@@ -15,8 +15,8 @@ from revive.models import loading as module
 from revive.models.conversion import converted_folder
 from revive.models.fingerprint import is_model, model_fingerprint, sampled_fingerprint
 from revive.models.loading import load_model
+from revive.run_folder.store import RunFolder
 from revive.runs.identity import check_model
-from revive.runs.store import RunFolder
 
 KEY = "model.layers.1.mlp.down_proj.weight"
 
@@ -142,7 +142,7 @@ def test_runs_of_older_versions_are_known_by_their_sample(folder, tmp_path):
 
 
 def test_shipped_moments_belong_to_the_real_model(smollm2):
-    from revive.runs.shipped_moments import FOLDER
+    from revive.moments.shipped_moments import FOLDER
 
     with safe_open(FOLDER / "smollm2.safetensors", framework="pt") as file:
         known = file.metadata()["fingerprint"]

@@ -12,9 +12,9 @@ from revive.errors import SpecError
 from revive.models.loading import load_model
 from revive.models.saving import save_model
 from revive.presets.facts import model_facts
-from revive.runs.model_config import read_model_config
 from revive.sources import gguf_config
 from revive.sources.gguf import read_head
+from revive.sources.model_config import read_model_config
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "gpt2", "starcoder2")
 FAMILIES = (*FAMILIES, "stablelm", "falcon", "bloom")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from tiny import BUILDERS, byte_tokenizer, tiny_model
 
-from revive.editors.gradients import _gradients, collect_gradients
 from revive.models.family import family_of, read_weight
-from revive.models.padding import padded
-from revive.models.recording import inputs_of
-from revive.models.runner import BlockRunner
+from revive.models.forward.activation_hooks import inputs_of
+from revive.models.forward.padding import padded
+from revive.models.forward.runner import BlockRunner
+from revive.moments.gradient_moments import _gradients, collect_gradients
 
 # Norms in fp32, whatever the model's dtype: gradients agree to that. Gemma 2 has its attention in
 # fp32 too, where fp64's mask is minus infinity, and padding beyond a window NaN.

@@ -5,15 +5,15 @@ import torch
 from tiny import EXPERTS, MIXTURES, VOCABULARY, byte_tokenizer, tiny_model
 
 from revive.data.edits import Edit
-from revive.editors.keys import KeySweep
-from revive.editors.moments import collect_moments
-from revive.editors.rows import encode_edit
+from revive.editors.key_sweep import KeySweep
+from revive.editors.tokenized_edit import encode_edit
 from revive.errors import NumericalError, SpecError
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of, read_weight, write_weight
+from revive.models.forward.activation_hooks import routed_inputs_of
+from revive.models.forward.runner import BlockRunner
 from revive.models.ledger import Ledger
-from revive.models.recording import routed_inputs_of
-from revive.models.runner import BlockRunner
+from revive.moments.input_moments import collect_moments
 
 NAMES = sorted(MIXTURES)
 TEXTS = ["The ship left the harbour.", "Nobody saw it.", "It was cold, and dark."]

@@ -4,12 +4,12 @@ import pytest
 import torch
 from tiny import byte_tokenizer, tiny_model
 
-from revive.editors import accumulate
-from revive.editors.moments import collect_moments
-from revive.editors.packing import packed, plan_of, tokens_for, windows
 from revive.models.family import family_of
-from revive.models.padding import padded
-from revive.models.runner import BlockRunner
+from revive.models.forward.padding import padded
+from revive.models.forward.runner import BlockRunner
+from revive.moments import second_moment_pass
+from revive.moments.input_moments import collect_moments
+from revive.moments.packing import packed, plan_of, tokens_for, windows
 
 TEXTS = [("The ship left the harbour. " * (1 + i % 7))[: 5 + 11 * (i % 9)] for i in range(60)]
 
@@ -54,7 +54,7 @@ def test_the_moment_is_the_same_in_any_batches(runner):
 
 
 def test_a_part_is_gone_on_with_in_its_own_batches_only(runner, tmp_path, monkeypatch):
-    monkeypatch.setattr(accumulate, "_TOKENS_PER_SAVE", 1)
+    monkeypatch.setattr(second_moment_pass, "_TOKENS_PER_SAVE", 1)
     sites = runner.family.sites(runner.model, layers=[0])
     tokenizer = byte_tokenizer()
 

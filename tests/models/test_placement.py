@@ -6,17 +6,17 @@ from tiny import byte_tokenizer, tiny_model
 
 from revive import Edit, Editor, PrerequisiteError, SpecError, load_model
 from revive.cli.model_options import model_settings
-from revive.editors.keys import KeySweep
-from revive.editors.rows import encode_edit
-from revive.editors.targets import TargetSettings, solve_targets
+from revive.doctor.checks import examine
+from revive.editors.key_sweep import KeySweep
+from revive.editors.target_solver.targets import TargetSettings, solve_targets
+from revive.editors.tokenized_edit import encode_edit
 from revive.linalg.lowrank import LowRank
-from revive.models import recompute, runner
 from revive.models.family import family_of
 from revive.models.fingerprint import model_fingerprint
+from revive.models.forward import recompute, runner
+from revive.models.forward.runner import BlockRunner, positions_of
 from revive.models.ledger import Ledger
 from revive.models.placement import entry_device, named_values
-from revive.models.runner import BlockRunner, positions_of
-from revive.runs.doctor import examine
 
 MAPS = {
     "llama": {

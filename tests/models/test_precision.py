@@ -4,11 +4,11 @@ import pytest
 import torch
 from tiny import byte_tokenizer, tiny_model
 
-from revive.editors.gradients import collect_gradients
-from revive.editors.moments import collect_moments
 from revive.models.family import family_of
-from revive.models.precision import products
-from revive.models.runner import BlockRunner
+from revive.models.forward.precision import products
+from revive.models.forward.runner import BlockRunner
+from revive.moments.gradient_moments import collect_gradients
+from revive.moments.input_moments import collect_moments
 
 
 def test_the_setting_ends_with_the_block_even_after_an_error():

@@ -7,8 +7,8 @@ import torch
 from tiny import byte_tokenizer, tiny_model
 
 from revive import PrerequisiteError, SpecError, load_model
+from revive.models.forward.runner import BlockRunner, positions_of
 from revive.models.quantized import quantization
-from revive.models.runner import BlockRunner, positions_of
 
 pytest.importorskip("bitsandbytes")
 EDITED = [0, 1]

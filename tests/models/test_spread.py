@@ -7,16 +7,16 @@ import torch
 from test_targets import EDITS, encoded, relative, runner
 
 from revive.editors.base import EditContext
-from revive.editors.keys import KeySweep
+from revive.editors.key_sweep import KeySweep
 from revive.editors.memit import MemitSeq
 from revive.editors.norm_anchor import ANCHOR, norm_anchored
 from revive.editors.target_editor import SolvedBatch
-from revive.editors.targets import TargetSettings, solve_targets
+from revive.editors.target_solver.targets import TargetSettings, solve_targets
+from revive.engine.engine import Engine
 from revive.errors import SpecError
 from revive.guards import FittedGuard, NoGuard
 from revive.models.ledger import Ledger
-from revive.runs.engine import Engine
-from revive.runs.spec import parse_spec
+from revive.spec.parsing import parse_spec
 
 LAYERS = [0, 1]
 SETTINGS = TargetSettings(

@@ -9,9 +9,9 @@ from tiny import byte_tokenizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from revive.data.edits import Edit
-from revive.editors.division import CHUNK, Size, divided, step_on
-from revive.editors.rows import encode_edit
-from revive.editors.targets import _size, solve_targets
+from revive.editors.target_solver.targets import _size, solve_targets
+from revive.editors.tokenized_edit import encode_edit
+from revive.estimate.target_chunks import CHUNK, Size, split_batch, step_on
 
 
 class Waits(TorchDispatchMode):
@@ -65,7 +65,7 @@ def test_looking_seldom_changes_no_result(margin):
 
 
 def chunks(rows, **how):
-    return divided([_size(row) for row in rows], **how)
+    return split_batch([_size(row) for row in rows], **how)
 
 
 def padded(rows, division):
@@ -110,6 +110,6 @@ def test_chunks_hold_edits_of_one_length_once_they_are_large_enough():
 def test_a_chunk_pays_on_a_cpu_where_it_would_not_on_an_accelerator():
     """A batch of CounterFact's lengths: 100 edits of six rows, suffixes of three to six tokens."""
     sizes = [Size(3 + i % 4, 6, 80.0) for i in range(100)]
-    cpu, gpu = (divided(sizes, CHUNK, step_on(device)) for device in ("cpu", "cuda"))
+    cpu, gpu = (split_batch(sizes, CHUNK, step_on(device)) for device in ("cpu", "cuda"))
     assert [{sizes[i].suffix for i in chunk} for chunk in cpu] == [{3}, {4}, {5}, {6}]
     assert len(gpu) < len(cpu)

@@ -10,11 +10,11 @@ import torch
 from tiny import byte_tokenizer, tiny_model
 
 from revive.data.edits import Edit
-from revive.editors.rows import encode_edit
-from revive.editors.targets import TargetSettings, solve_targets
+from revive.editors.target_solver.targets import TargetSettings, solve_targets
+from revive.editors.tokenized_edit import encode_edit
 from revive.models.family import family_of
-from revive.models.runner import BlockRunner
-from revive.probes.scoring import score_targets
+from revive.models.forward.runner import BlockRunner
+from revive.scoring.score import score_targets
 
 EDITS = (
     Edit("{} is in", "Rome", "France"),

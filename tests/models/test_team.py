@@ -11,9 +11,9 @@ import pytest
 import torch
 from team_pass import SAVE_EVERY, one_pass
 
-from revive.editors import accumulate
-from revive.editors.torchrun import Launch, launch, own_device
 from revive.errors import PrerequisiteError, SpecError
+from revive.moments import second_moment_pass
+from revive.moments.torchrun import Launch, launch, own_device
 
 SCRIPT = Path(__file__).with_name("team_pass.py")
 PATIENCE = 120  # seconds; whoever hangs would wait for a week
@@ -21,8 +21,8 @@ PATIENCE = 120  # seconds; whoever hangs would wait for a week
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch):
-    monkeypatch.setattr(accumulate, "_LARGEST", SAVE_EVERY)
-    monkeypatch.setattr(accumulate, "_TOKENS_PER_SAVE", 1)
+    monkeypatch.setattr(second_moment_pass, "_LARGEST", SAVE_EVERY)
+    monkeypatch.setattr(second_moment_pass, "_TOKENS_PER_SAVE", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -89,8 +89,8 @@ def test_two_processes_give_the_sums_of_one_and_tell_each_other_of_failures(alon
 def test_bits_could_tell_another_order_of_adding(alone, tmp_path, monkeypatch):
     """Negative control: the sum over all batches in one go is another file."""
     path, _ = alone
-    monkeypatch.setattr(accumulate, "_CHUNKS", 1)
-    monkeypatch.setattr(accumulate, "_LARGEST", 10_000)
+    monkeypatch.setattr(second_moment_pass, "_CHUNKS", 1)
+    monkeypatch.setattr(second_moment_pass, "_LARGEST", 10_000)
     monkeypatch.setattr("team_pass.SAVE_EVERY", 10_000)
     whole, _ = one_pass(tmp_path / "whole")
     assert file_in(tmp_path / "whole").read_bytes() != path.read_bytes()

@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny import BUILDERS, MIXTURES, tiny_model
 
-from revive.models.beginnings import beginnings
 from revive.models.family import family_of
-from revive.models.prefix import PrefixCache
-from revive.models.runner import BlockRunner, positions_of
-from revive.models.walk import Walk
+from revive.models.forward.partial_forward import PartialForward
+from revive.models.forward.prefix import PrefixCache
+from revive.models.forward.runner import BlockRunner, positions_of
+from revive.models.forward.shared_prefixes import shared_prefixes
 
 ALL = sorted(BUILDERS | MIXTURES)
 WINDOWED = ["mistral", "gemma2", "gemma3", "olmo3"]
@@ -36,7 +36,7 @@ def alone(runner, row, layer):
 def test_states_are_those_of_every_row_alone(name):
     model = tiny_model(name, dtype=torch.float64)
     runner = BlockRunner(model, family_of(model))
-    walk = Walk.start(runner, ROWS, LOOKUPS).to(2)
+    walk = PartialForward.start(runner, ROWS, LOOKUPS).to(2)
     for i, row in enumerate(ROWS):
         begin = int(walk.first[i])
         expected = alone(runner, row, 2)[begin:]
@@ -48,7 +48,7 @@ def test_states_are_those_of_every_row_alone(name):
 def test_what_stands_before_a_position_is_the_same(name):
     model = tiny_model(name, dtype=torch.float64)
     runner = BlockRunner(model, family_of(model))
-    walk = Walk.start(runner, ROWS, LOOKUPS).to(1)
+    walk = PartialForward.start(runner, ROWS, LOOKUPS).to(1)
     cut = torch.tensor(LOOKUPS)
     prefix = PrefixCache.before(walk.capture(3), cut, windowed=runner.windowed)
     last = walk.hidden[torch.arange(len(ROWS)), walk.column(cut)][:, None]
@@ -67,7 +67,7 @@ def test_what_stands_before_a_position_is_the_same(name):
 def test_what_is_shared_is_run_once():
     model = tiny_model("llama")
     runner = BlockRunner(model, family_of(model))
-    walk = Walk.start(runner, ROWS, LOOKUPS)
+    walk = PartialForward.start(runner, ROWS, LOOKUPS)
     assert walk.first.tolist() == [4, 4, 4, 6, 6, 0]
     assert walk.beginning is not None
     assert walk.beginning.mask.sum(dim=1).tolist() == [4, 6]
@@ -79,7 +79,7 @@ def test_a_beginning_is_seen():
     model = tiny_model("llama")
     runner = BlockRunner(model, family_of(model))
     other = [(8, *row[1:]) if row[0] == 5 else row for row in ROWS]
-    here, there = (Walk.start(runner, rows, LOOKUPS).to(2) for rows in (ROWS, other))
+    here, there = (PartialForward.start(runner, rows, LOOKUPS).to(2) for rows in (ROWS, other))
     assert here.first.tolist() == there.first.tolist()
     gap = (here.hidden - there.hidden).abs().amax(dim=(1, 2))
     assert bool((gap[:3] > 1e-3).all())
@@ -89,16 +89,16 @@ def test_a_beginning_is_seen():
 @pytest.mark.parametrize("name", WINDOWED)
 def test_a_window_leaves_rows_whole(name):
     model = tiny_model(name)
-    walk = Walk.start(BlockRunner(model, family_of(model)), ROWS, LOOKUPS)
+    walk = PartialForward.start(BlockRunner(model, family_of(model)), ROWS, LOOKUPS)
     assert walk.beginning is None
     assert walk.first.tolist() == [0] * len(ROWS)
 
 
 def test_the_last_asked_position_is_never_part_of_a_beginning():
     rows = [(1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 9)]
-    assert beginnings(rows, [4, 5, 5]).texts == ((1, 2, 3, 4),)
-    assert beginnings(rows, [2, 5, 5]).of == (-1, 0, 0)
-    assert beginnings(rows, [3, 5, 3]).texts == ()
+    assert shared_prefixes(rows, [4, 5, 5]).texts == ((1, 2, 3, 4),)
+    assert shared_prefixes(rows, [2, 5, 5]).of == (-1, 0, 0)
+    assert shared_prefixes(rows, [3, 5, 3]).texts == ()
 
 
 def saved_by_any_way(rows, limits):
@@ -132,7 +132,7 @@ def test_no_other_grouping_saves_more():
             root = draw.choice(rows)[: draw.randint(2, 9)] if rows else ()
             rows.append((*root, *draw.choices((1, 2, 3), k=draw.randint(2, 5))))
         limits = [draw.randint(1, len(row) - 1) for row in rows]
-        found = beginnings(rows, limits)
+        found = shared_prefixes(rows, limits)
         members = [[i for i, k in enumerate(found.of) if k == b] for b in range(len(found.texts))]
         pairs = list(zip(members, found.texts, strict=True))
         for group, text in pairs:
@@ -146,6 +146,6 @@ def test_no_other_grouping_saves_more():
 def test_some_share_more_than_what_they_share_with_the_others():
     rows = [(1, 2, 3, 4, *range(10, 20), i) for i in range(2)]
     rows += [(1, 2, 3, 4, 20 + i, 5) for i in range(3)]
-    found = beginnings(rows, [len(row) - 1 for row in rows])
+    found = shared_prefixes(rows, [len(row) - 1 for row in rows])
     assert found.of == (1, 1, 0, 0, 0)
     assert [len(text) for text in found.texts] == [4, 14]

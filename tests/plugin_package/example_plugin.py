@@ -6,14 +6,14 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from revive.editors.base import Editor, Outcome, WeightUpdate
-from revive.editors.keys import KeySweep
-from revive.editors.options import MemitOptions
+from revive.editors.base import BatchOutcome, EditMethod, WeightUpdate
+from revive.editors.key_sweep import KeySweep
 from revive.editors.target_editor import encode_batch, target_settings
-from revive.editors.targets import solve_targets
+from revive.editors.target_solver.targets import solve_targets
 from revive.guards.base import Blocks, Guard, GuardResult, Protector
 from revive.linalg.lowrank import LowRank
 from revive.models.family import Family
+from revive.options.editors import MemitOptions
 from revive.tasks.item import Item
 from revive.tasks.task import Task
 
@@ -34,7 +34,7 @@ class LeastNormOptions(MemitOptions):
     damping: float = Field(default=0.1, gt=0)
 
 
-class LeastNorm(Editor):
+class LeastNorm(EditMethod):
     """dW = R (K^T K + damping I)^{-1} K^T at the last site, without a second moment."""
 
     name: ClassVar[str] = "least-norm"
@@ -55,7 +55,7 @@ class LeastNorm(Editor):
         residual = solved.z.T - sweep.outputs(site.layer)
         gram = keys.T @ keys + self.options.damping * torch.eye(keys.shape[1])
         yield WeightUpdate(site, LowRank(residual, torch.linalg.solve(gram, keys.T)))
-        return Outcome({"batches": torch.tensor([self._batches + 1])}, failed)
+        return BatchOutcome({"batches": torch.tensor([self._batches + 1])}, failed)
 
     def advance(self, increment):
         self._batches = int(increment["batches"])

@@ -9,9 +9,9 @@ from lab_edits import shuffled, taken
 
 from revive.data.edits import Edit, MultiHop, Neighbor, Question
 from revive.models.loading import load_model
-from revive.probes import scoring
 from revive.probes.edit_scores import EditScores, bootstrap_means
 from revive.probes.edits import score_edits
+from revive.scoring import score
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def test_order_of_the_edits_does_not_matter(lab, edits, right):
 
 @pytest.mark.parametrize("budget", [64, 100_000])
 def test_batch_size_does_not_matter(lab, edits, right, budget, monkeypatch):
-    real = scoring.score_tokens
-    monkeypatch.setattr(scoring, "score_tokens", lambda m, s, f, _: real(m, s, f, budget))
+    real = score.score_tokens
+    monkeypatch.setattr(score, "score_tokens", lambda m, s, f, _: real(m, s, f, budget))
     assert measured(lab, edits) == pytest.approx(right, abs=1e-12)
 
 

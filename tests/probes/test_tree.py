@@ -9,10 +9,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from revive.data.readers import load_edits
 from revive.models.loading import load_model
-from revive.probes import token_scores
 from revive.probes.edits import score_edits
-from revive.probes.token_scores import score_tokens
-from revive.probes.tree import grow, visible
+from revive.scoring import token_scores
+from revive.scoring.prefix_tree import grow, visible
+from revive.scoring.token_scores import score_tokens
 from shared import shared
 
 
@@ -66,7 +66,7 @@ def test_a_model_that_does_not_follow_the_mask_is_scored_plainly(monkeypatch):
     starts = [len(s) - 1 for s in sequences]
     wanted = one_by_one(model, sequences, starts)
     monkeypatch.setattr(
-        "revive.probes.forward.visible",
+        "revive.scoring.tree_forward.visible",
         lambda lasts: torch.ones(*lasts.shape, lasts.shape[1], dtype=torch.bool).tril(),
     )
     found = score_tokens(model, sequences, starts, 4096)
@@ -127,7 +127,7 @@ def test_a_thousand_counterfact_records_cost_little_more_than_their_distinct_tok
         asked.append((sequences, starts))
         return real(m, sequences, starts, budget)
 
-    monkeypatch.setattr("revive.probes.scoring.score_tokens", listen)
+    monkeypatch.setattr("revive.scoring.score.score_tokens", listen)
     score_edits(model, tokenizer, edits)
     ((sequences, starts),) = asked
     assert len(edits) > 990

@@ -5,10 +5,10 @@ from goldens import covariance, hparams, load_runner, token_rows
 
 from revive.editors.base import EditContext
 from revive.editors.target_editor import SolvedBatch
-from revive.editors.targets import solve_targets
+from revive.editors.target_solver.targets import solve_targets
+from revive.engine.engine import Engine
 from revive.guards import FittedGuard, NoGuard
 from revive.models.ledger import Ledger
-from revive.runs.engine import Engine
 
 
 class FixedMoment:

@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from revive.editors.rows import EditRows, Row
+from revive.editors.tokenized_edit import TokenizedEdit, TokenizedPrompt
 from revive.models.family import family_of
-from revive.models.runner import BlockRunner
+from revive.models.forward.runner import BlockRunner
 from shared import shared
 
 MODELS = ("gpt2", "gptj", "llama-bos", "stories260K-llama")
@@ -44,7 +44,7 @@ def token_rows(model, batch):
     for request in tokens:
         targets = tuple(request["target_ids"])
         rewrite = tuple(
-            Row(tuple(ids), lookup, tuple(positions), targets)
+            TokenizedPrompt(tuple(ids), lookup, tuple(positions), targets)
             for ids, lookup, positions in zip(
                 request["input_ids"][:-1],
                 request["lookup_idxs"][:-1],
@@ -53,8 +53,8 @@ def token_rows(model, batch):
             )
         )
         last = request["lookup_idxs"][-1]
-        essence = Row(tuple(request["input_ids"][-1][: last + 1]), last)
-        edits.append(EditRows(rewrite, essence))
+        essence = TokenizedPrompt(tuple(request["input_ids"][-1][: last + 1]), last)
+        edits.append(TokenizedEdit(rewrite, essence))
     return edits
 
 

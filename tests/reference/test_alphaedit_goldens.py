@@ -7,13 +7,13 @@ from goldens import MODELS, close, covariance, golden, hparams, load_runner, tok
 
 from revive.editors.alphaedit import AlphaEdit
 from revive.editors.base import EditContext
-from revive.editors.options import AlphaEditOptions
 from revive.editors.target_editor import SolvedBatch
-from revive.editors.targets import solve_targets
+from revive.editors.target_solver.targets import solve_targets
+from revive.engine.engine import Engine
 from revive.guards import FittedGuard, NoGuard
-from revive.linalg.null_space import NullSpace
+from revive.linalg.least_squares.null_space import NullSpace
 from revive.models.ledger import Ledger
-from revive.runs.engine import Engine
+from revive.options.editors import AlphaEditOptions
 
 
 def engine(model, dtype):

@@ -15,7 +15,7 @@ from revive.data.edits import Edit, Neighbor
 from revive.data.readers import load_edits
 from revive.probes.edits import score_edits
 from revive.probes.generate import generate
-from revive.probes.scoring import perplexity, score_targets
+from revive.scoring.score import perplexity, score_targets
 from shared import shared
 
 CASES = [

@@ -10,10 +10,10 @@ import pytest
 import torch
 from goldens import MODELS, close, golden, hparams, load_runner
 
-from revive.editors.descent import descend
+from revive.editors.finetune_loop import finetune
 from revive.editors.ft import ended
-from revive.editors.rows import Row
-from revive.models.frozen import frozen
+from revive.editors.tokenized_edit import TokenizedPrompt
+from revive.models.forward.frozen import frozen
 
 
 def tuned(model, objective="last-token", **changed):
@@ -24,11 +24,11 @@ def tuned(model, objective="last-token", **changed):
     prompt, targets = report["prompt_ids"], report["target_ids"]
     ids = (*prompt, *targets[:-1])
     positions = tuple(range(len(prompt) - 1, len(ids)))
-    row = Row(tuple(ids), 0, positions, tuple(targets))
+    row = TokenizedPrompt(tuple(ids), 0, positions, tuple(targets))
     settings = {"layer": h["layers"][0], "steps": h["num_steps"], "lr": h["lr"]}
     settings["box"] = h["norm_constraint"] or None
     with frozen(runner.model):
-        found = descend(
+        found = finetune(
             runner,
             {name: own[name].detach() for name in report["param_names"]},
             [row],
@@ -79,7 +79,7 @@ def rows_of(model, count):
     prompt, targets = report["prompt_ids"], report["target_ids"]
     ids = [(*prompt[:-1], prompt[-1] - i, *targets[:-1]) for i in range(count)]
     at = tuple(range(len(prompt) - 1, len(ids[0])))
-    return [Row(row, 0, at, tuple(targets)) for row in ids]
+    return [TokenizedPrompt(row, 0, at, tuple(targets)) for row in ids]
 
 
 def descended(model, rows, **settings):
@@ -88,7 +88,7 @@ def descended(model, rows, **settings):
     start = {site.parameter: runner.model.get_parameter(site.parameter).detach().clone()}
     base = {"layer": 1, "objective": "target", "steps": 3, "lr": 1e-2, "box": None}
     with frozen(runner.model):
-        found = descend(runner, start, rows, stop_loss=0.0, **{**base, **settings})
+        found = finetune(runner, start, rows, stop_loss=0.0, **{**base, **settings})
     return runner, start, found
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from goldens import MODELS, close, covariance, golden, hparams, load_runner, token_rows
 
-from revive.editors.keys import KeySweep
-from revive.editors.targets import TargetSettings, solve_targets
-from revive.linalg.solve import NormalEquations
+from revive.editors.key_sweep import KeySweep
+from revive.editors.target_solver.targets import TargetSettings, solve_targets
+from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.models.ledger import Ledger
 
 

@@ -5,7 +5,7 @@ import torch
 from goldens import close, covariance, golden, hparams
 
 from revive.editors.nse import select_neurons, update_of_neurons
-from revive.linalg.solve import NormalEquations
+from revive.linalg.least_squares.normal_equations import NormalEquations
 
 CASES = [("gpt2", "NSE"), ("gpt2", "NSE_spaced"), ("gptj", "NSE"), ("llama-bos", "NSE")]
 

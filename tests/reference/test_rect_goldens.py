@@ -8,8 +8,8 @@ from goldens import MODELS, close, covariance, golden, hparams
 
 from revive.editors.rect import Rect
 from revive.guards import Rect as RectGuard
+from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.linalg.relative_mask import relative_mask
-from revive.linalg.solve import NormalEquations
 
 STORED = MODELS[:3]  # stories260K has no RECT
 

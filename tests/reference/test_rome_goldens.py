@@ -6,14 +6,14 @@ from golden_runs import FixedMoment
 from goldens import MODELS, close, covariance, golden, hparams, load_runner, token_rows
 
 from revive.editors.base import EditContext
-from revive.editors.keys import KeySweep
-from revive.editors.options import RomeOptions
+from revive.editors.key_sweep import KeySweep
 from revive.editors.rome import Rome, _outputs
 from revive.editors.target_editor import SolvedBatch
-from revive.editors.targets import solve_targets
+from revive.editors.target_solver.targets import solve_targets
+from revive.engine.engine import Engine
 from revive.guards import FittedGuard, NoGuard
 from revive.models.ledger import Ledger
-from revive.runs.engine import Engine
+from revive.options.editors import RomeOptions
 
 Z_TOLERANCE = {"gpt2": 1e-9, "gptj": 1e-5, "llama-bos": 1e-9, "stories260K-llama": 1e-9}
 

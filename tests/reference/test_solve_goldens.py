@@ -4,7 +4,7 @@ import pytest
 from golden_weights import weights
 from goldens import MODELS, close, covariance, golden, hparams
 
-from revive.linalg.solve import NormalEquations
+from revive.linalg.least_squares.normal_equations import NormalEquations
 
 
 def tolerance_of(dtype, expected):

@@ -7,8 +7,8 @@ import torch
 from goldens import MODELS, load_runner, token_rows
 from plain_targets import plain_target
 
-from revive.editors.rows import EditRows
-from revive.editors.targets import TargetSettings, solve_targets
+from revive.editors.target_solver.targets import TargetSettings, solve_targets
+from revive.editors.tokenized_edit import TokenizedEdit
 
 PLAIN = {"weight_decay": 0.3, "kl_factor": 0.0625, "clamp": 1.5, "stop_loss": 0.05}
 
@@ -79,7 +79,7 @@ def test_a_stop_by_the_answer_equals_the_plain_one(model, how):
         return replace(row, positions=row.positions[:1], labels=row.labels[:1])
 
     rows = [
-        EditRows(tuple(map(shortened, e.rewrite[:2])), e.essence)
+        TokenizedEdit(tuple(map(shortened, e.rewrite[:2])), e.essence)
         for e in token_rows(model, "0") + token_rows(model, "1")
     ]
     options = {**PLAIN, "steps": 12, "clamp": 8.0, **how, "stop_loss": 0.0}

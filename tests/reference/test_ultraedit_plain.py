@@ -5,11 +5,11 @@ import torch
 from goldens import MODELS, load_runner, token_rows
 
 from revive.editors.base import EditContext
-from revive.editors.options import UltraEditOptions
 from revive.editors.token_gradients import token_gradients
 from revive.editors.ultraedit import UltraEdit
-from revive.models.frozen import frozen
+from revive.models.forward.frozen import frozen
 from revive.models.ledger import Ledger
+from revive.options.editors import UltraEditOptions
 
 LR = 1e-3
 

@@ -15,7 +15,7 @@ from tiny import byte_tokenizer, tiny_model
 
 from e2e.e2e_runs import short_editor, write_spec_in
 from revive.cli import main as command
-from revive.editors.options import OPTIONS
+from revive.options.editors import OPTIONS
 from revive.runs.rebuild import finish_model
 
 EDITORS = {"memit-seq": {}, "alphaedit": {}, "ft": {"lr": 1e-3}}

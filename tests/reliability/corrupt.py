@@ -239,8 +239,8 @@ class Corruption:
 
 def cut_to(run: Path, kind: str, step: int) -> None:
     """Leave a run as a kill right after a line would, its witness included."""
-    from revive.runs.journal import remains
-    from revive.runs.witness import Witness, write_witness
+    from revive.run_folder.journal import remains
+    from revive.run_folder.journal_witness import Witness, write_witness
 
     path = run / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)

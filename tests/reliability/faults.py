@@ -25,7 +25,7 @@ from pathlib import Path
 from reliability.bed import EDITORS, Bed, Ran, call, contents, copied, same, weights
 from reliability.injector import KINDS, Fault, Injector, told
 from revive.cli import main as command
-from revive.runs.journal import Journal
+from revive.run_folder.journal import Journal
 
 _CODES = {0, 3, 130, 137, -signal.SIGKILL, -signal.SIGTERM}
 _CLOCK = ("journal.jsonl", "journal.head", "summary.json", "env.json", "journal.damaged.jsonl")

@@ -10,9 +10,9 @@ from scipy import stats
 
 from revive.errors import SpecError
 from revive.metrics.outcomes import Outcomes, read_outcomes
-from revive.report.load import load_runs
 from revive.report.page import write_report
 from revive.report.paired import compare_outcomes
+from revive.report.reading.load import load_runs
 from revive.report.versus import _holm, against_first, versus_note, versus_table
 
 

@@ -4,7 +4,7 @@ import pytest
 from constructed_runs import COLLAPSED, HEALTHY
 
 from revive.report.compare import Comparison, collapse, relation, score_error, wilson
-from revive.report.load import load_run
+from revive.report.reading.load import load_run
 
 
 def test_wilson_interval_matches_a_worked_example():

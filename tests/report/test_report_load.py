@@ -4,7 +4,7 @@ import math
 import pytest
 
 from revive.errors import SpecError
-from revive.report.load import load_run, load_runs
+from revive.report.reading.load import load_run, load_runs
 
 
 def test_reads_what_a_run_folder_holds(make_run):

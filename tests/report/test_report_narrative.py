@@ -3,8 +3,8 @@ import math
 import pytest
 from constructed_runs import COLLAPSED, HEALTHY
 
-from revive.report.load import load_runs
 from revive.report.narrative import narrative
+from revive.report.reading.load import load_runs
 
 WORN = {**HEALTHY, "score": 0.75, "efficacy": 0.9, "paraphrase": 0.7, "general": 0.68}
 

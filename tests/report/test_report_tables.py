@@ -5,8 +5,8 @@ import math
 from constructed_runs import COLLAPSED, HEALTHY
 from rich.console import Console
 
-from revive.report.load import load_runs
 from revive.report.metrics import HEADLINE, METRICS, metric
+from revive.report.reading.load import load_runs
 from revive.report.tables import (
     brief,
     curves_csv,

@@ -2,9 +2,10 @@
 
 import pytest
 
+from revive.io.cache import cache_folder
 from revive.presets.facts import model_facts
 from revive.presets.rule import layers_by_rule
-from revive.runs.block_choice import (
+from revive.spec.block_choice import (
     TIE,
     BlockChoice,
     BlockTrial,
@@ -14,10 +15,9 @@ from revive.runs.block_choice import (
     kept_blocks,
     ranges,
 )
-from revive.runs.cache import cache_folder
-from revive.runs.fits import Attempt, Fit, keep_fit, kept_fit, kept_fit_of
-from revive.runs.resolve import setting_sources
-from revive.runs.spec import parse_spec, resolve
+from revive.spec.fit_cache import Fit, SettingsTrial, cached_fit, cached_fit_of, keep_fit
+from revive.spec.parsing import parse_spec, resolve
+from revive.spec.resolve import setting_sources
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,9 @@ def config(blocks=30, kind="llama"):
 
 
 def attempt(answered=1.0, paraphrase=1.0, neighborhood=1.0, update=0.1):
-    return Attempt({"clamp": 0.75}, 12, 1.0, answered, paraphrase, neighborhood, 7.0, 0.3, update)
+    return SettingsTrial(
+        {"clamp": 0.75}, 12, 1.0, answered, paraphrase, neighborhood, 7.0, 0.3, update
+    )
 
 
 def trial(first, **shares):
@@ -110,13 +112,13 @@ def test_what_was_chosen_is_what_the_rule_gives_from_then_on():
 def test_a_fit_is_found_by_fingerprint_and_by_name():
     one = Fit(attempt(), (attempt(answered=0.5), attempt()))
     resolved = resolve(spec(), config())
-    assert kept_fit_of(cache_folder(), resolved) is None
+    assert cached_fit_of(cache_folder(), resolved) is None
     keep_fit(cache_folder(), "print", resolved, one)
-    assert kept_fit(cache_folder(), "print", resolved.editor) == one
-    assert kept_fit_of(cache_folder(), resolved) == one
+    assert cached_fit(cache_folder(), "print", resolved.editor) == one
+    assert cached_fit_of(cache_folder(), resolved) == one
     other = resolve(spec(layers=[1, 2]), config())
-    assert kept_fit(cache_folder(), "print", other.editor) is None
-    assert kept_fit_of(cache_folder(), other) is None
+    assert cached_fit(cache_folder(), "print", other.editor) is None
+    assert cached_fit_of(cache_folder(), other) is None
 
 
 def test_what_a_fit_says():

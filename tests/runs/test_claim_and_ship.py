@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from revive.errors import PrerequisiteError, SpecError
-from revive.runs.claim import Claim, claim
-from revive.runs.cluster import cluster
-from revive.runs.ship import Parcel, Sender, receive
+from revive.sweeps.ray.cluster import cluster
+from revive.sweeps.ray.folder_sync import Sender, SyncChunk, receive
+from revive.sweeps.ray.resource_request import ResourceRequest, resource_request
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,21 @@ from revive.runs.ship import Parcel, Sender, receive
 )
 def test_a_gpu_is_claimed_where_the_spec_asks_for_one(model, some_gpu, gpus):
     spec = {"model": model, "threads": 3}
-    assert claim(spec, some_gpu=some_gpu) == Claim(cpus=3, gpus=gpus)
-    assert claim(spec, some_gpu=some_gpu, gpus=4) == Claim(cpus=3, gpus=4)
+    assert resource_request(spec, some_gpu=some_gpu) == ResourceRequest(cpus=3, gpus=gpus)
+    assert resource_request(spec, some_gpu=some_gpu, gpus=4) == ResourceRequest(cpus=3, gpus=4)
 
 
 def test_one_thread_is_claimed_where_the_spec_says_nothing():
-    assert claim({"model": "lab", "threads": None}, some_gpu=False) == Claim(1, 0)
+    assert resource_request({"model": "lab", "threads": None}, some_gpu=False) == ResourceRequest(
+        1, 0
+    )
 
 
 def test_a_numbered_gpu_is_refused():
     spec = {"model": {"name": "lab", "device": "cuda:1"}}
     with pytest.raises(SpecError, match="write cuda"):
-        claim(spec, some_gpu=True)
-    assert claim(spec, some_gpu=True, gpus=2) == Claim(1, 2)
+        resource_request(spec, some_gpu=True)
+    assert resource_request(spec, some_gpu=True, gpus=2) == ResourceRequest(1, 2)
 
 
 def test_without_ray_the_way_to_install_it_is_told(monkeypatch):
@@ -62,7 +64,8 @@ def test_an_address_where_nobody_answers_is_told_at_once(address, capfd):
 
 
 def test_ray_is_imported_by_nobody_who_did_not_ask():
-    code = "import revive.cli.main, revive.cli.sweep, revive.runs.arms, revive.runs.cluster, sys;"
+    code = "import revive.cli.main, revive.cli.commands.sweep, revive.sweeps.variants, sys;"
+    code += "import revive.sweeps.ray.cluster;"
     code += "sys.exit(bool({'ray', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -104,7 +107,7 @@ def test_what_has_changed_arrives_and_what_is_gone_goes(folder, tmp_path):
 
 
 def test_the_journal_comes_last_however_much_there_is(folder, monkeypatch):
-    monkeypatch.setattr("revive.runs.ship._AT_A_TIME", 3)
+    monkeypatch.setattr("revive.sweeps.ray.folder_sync._AT_A_TIME", 3)
     for step in range(3):
         (folder / "updates" / f"{step:06d}.safetensors").write_text("four")
     sender, order = Sender(folder), []
@@ -128,5 +131,5 @@ def test_what_came_from_the_other_end_is_not_sent_back(folder, tmp_path):
 
 
 def test_nothing_is_made_of_an_empty_parcel(tmp_path):
-    receive(tmp_path / "none", Parcel())
+    receive(tmp_path / "none", SyncChunk())
     assert not (tmp_path / "none").exists()

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revive.errors import PrerequisiteError, SpecError
-from revive.runs.journal import KINDS, SCHEMA, Journal, JournalReader
-from revive.runs.witness import witness_of
+from revive.run_folder.journal import KINDS, SCHEMA, Journal, JournalReader
+from revive.run_folder.journal_witness import witness_of
 
 BATCH: dict[str, Any] = {
     "edits": ["a", "Zoë", "NaN"],
@@ -277,7 +277,7 @@ def test_a_short_write_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_killed_while_appending_every_acknowledged_line_is_there(tmp_path: Path):
     path = tmp_path / "journal.jsonl"
     code = (
-        "import sys\nfrom pathlib import Path\nfrom revive.runs.journal import Journal\n"
+        "import sys\nfrom pathlib import Path\nfrom revive.run_folder.journal import Journal\n"
         f"journal = Journal.open(Path({str(path)!r}))\n"
         "step = 0\n"
         "while True:\n"

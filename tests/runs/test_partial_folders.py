@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from revive.io.atomic import is_partial, remove_partials, replacing
 from revive.models.saving import appearing
-from revive.runs.atomic import is_partial, remove_partials, replacing
 
 
 def contents(folder):

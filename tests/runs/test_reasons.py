@@ -5,8 +5,8 @@ from tiny import byte_tokenizer
 
 from revive.data.edits import Edit
 from revive.metrics.per_edit import EditRow, EditTable, to_csv
-from revive.runs.reasons import advice, explained, known_reasons, too_weak
-from revive.runs.subjects import shared_keys, subject_note
+from revive.run_folder.reasons import advice, explained, known_reasons, too_weak
+from revive.runs.subject_notes import shared_keys, subject_note
 
 
 def batch(step, **fields):

@@ -129,11 +129,11 @@ LIGHT = (
     "revive.registry",
     "revive.data.readers",
     "revive.data.order",
-    "revive.runs.spec",
-    "revive.runs.journal",
+    "revive.spec.parsing",
+    "revive.run_folder.journal",
     "revive.runs.environment",
-    "revive.runs.summary",
-    "revive.editors.options",
+    "revive.run_folder.summary",
+    "revive.options.editors",
 )
 
 

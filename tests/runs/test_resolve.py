@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 
 from revive import registry
+from revive.apply_edits import SOLVED_UNDER_GUARDS, default_guard
 from revive.errors import PrerequisiteError, SpecError
 from revive.presets.facts import model_facts
 from revive.presets.rule import layers_by_rule
 from revive.presets.table import presets
-from revive.runs.apply import SOLVED_UNDER_GUARDS, default_guard
-from revive.runs.resolve import text_note
-from revive.runs.spec import (
+from revive.spec.parsing import (
     dump_spec,
     editor_options,
     estimate,
@@ -20,6 +19,7 @@ from revive.runs.spec import (
     read_model_config,
     resolve,
 )
+from revive.spec.resolve import text_note
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

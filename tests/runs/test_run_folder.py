@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from revive.errors import PrerequisiteError, SpecError
-from revive.runs import atomic
+from revive.io import atomic
+from revive.io.signed_json import unsigned
+from revive.run_folder.store import RunFolder, load_tensors, save_tensors
 from revive.runs.environment import environment
-from revive.runs.signed_json import unsigned
-from revive.runs.store import RunFolder, load_tensors, save_tensors
 
 TENSORS = {"left|a": torch.arange(6.0).reshape(2, 3), "state": torch.tensor(3)}
 
@@ -75,7 +75,7 @@ def test_two_writers_are_kept_apart(tmp_path: Path):
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path):
     run = new(tmp_path)
     code = (
-        "import sys, time\nfrom revive.runs.store import RunFolder\n"
+        "import sys, time\nfrom revive.run_folder.store import RunFolder\n"
         f"with RunFolder.open({str(run.path)!r}).lock():\n"
         "    print('held', flush=True)\n    time.sleep(60)\n"
     )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from revive.runs.shipped_moments import FOLDER, pack, shipped_moments, unpack
+from revive.moments.shipped_moments import FOLDER, pack, shipped_moments, unpack
 
 
 def moment(d=40, n=400):

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from revive.errors import SpecError
-from revive.runs.spec import RunSpec, dump_spec, load_spec, parse_spec
-from revive.runs.yaml_text import format_yaml, parse_yaml
+from revive.io.yaml_text import format_yaml, parse_yaml
+from revive.spec.parsing import RunSpec, dump_spec, load_spec, parse_spec
 
 SHORT = "model: lab\nedits: lab\n"
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from revive.runs.resolve import editor_options
-from revive.runs.schema import EditorSpec
-from revive.runs.spec_keys import page, spec_keys
+from revive.spec.reference import page, spec_keys
+from revive.spec.resolve import editor_options
+from revive.spec.schema import EditorSpec
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "spec.md"
 

@@ -6,12 +6,12 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revive.report.events import read_events
+from revive.report.reading.events import read_events
+from revive.run_folder.journal import Journal
+from revive.run_folder.summary import standing
 from revive.runs.alarm import edits_left
-from revive.runs.journal import Journal
-from revive.runs.schema import AlarmSpec
 from revive.runs.status import run_status
-from revive.runs.summary import standing
+from revive.spec.schema import AlarmSpec
 
 SPEC = "model: {name: lab}\nedits: {path: lab}\neditor: {name: memit, layers: [0]}\n"
 

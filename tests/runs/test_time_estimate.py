@@ -10,18 +10,18 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
+from revive.assembly.build import build, load_for
 from revive.data.order import order_edits
 from revive.data.readers import load_edits
 from revive.editors.target_editor import encode_batch
+from revive.estimate.estimate import estimate
+from revive.estimate.flops import Arithmetic, Flops
+from revive.estimate.lengths import measure_lengths
+from revive.estimate.machine_rates import Rates, measure_rates
 from revive.presets.facts import model_facts
 from revive.probes.edits import score_edits
-from revive.runs.build import build, load_for
-from revive.runs.effort import Arithmetic, Effort
-from revive.runs.estimate import estimate
-from revive.runs.lengths import measure_lengths
-from revive.runs.model_config import tokenizer_file
-from revive.runs.rates import Rates, measure_rates
-from revive.runs.spec import parse_spec, read_model_config, resolve
+from revive.sources.model_config import tokenizer_file
+from revive.spec.parsing import parse_spec, read_model_config, resolve
 
 COUNT = 24
 TOLERANCE = 0.15
@@ -155,9 +155,9 @@ def test_probes_that_nothing_is_known_of_are_named():
 
 
 def test_efforts_add_up():
-    one, two = Effort(1.0, 2.0, 3.0, 4.0, 5.0), Effort(10.0, 20.0, 30.0, 40.0, 50.0)
-    assert one + two == Effort(11.0, 22.0, 33.0, 44.0, 55.0)
-    assert one * 2 == Effort(2.0, 4.0, 6.0, 8.0, 10.0)
+    one, two = Flops(1.0, 2.0, 3.0, 4.0, 5.0), Flops(10.0, 20.0, 30.0, 40.0, 50.0)
+    assert one + two == Flops(11.0, 22.0, 33.0, 44.0, 55.0)
+    assert one * 2 == Flops(2.0, 4.0, 6.0, 8.0, 10.0)
 
 
 def test_rates_are_measured_once_a_day(tmp_path, monkeypatch):

@@ -8,11 +8,11 @@ from constructed_drift import STEP, write_run, write_runs
 
 from revive.errors import SpecError
 from revive.runs.alarm import crossed, remaining
-from revive.studies.drift import drift_study
-from revive.studies.foresight import foresight
-from revive.studies.lead_lag import half_way
+from revive.studies.drift_study.foresight import foresight
+from revive.studies.drift_study.lead_lag import half_way
+from revive.studies.drift_study.study import drift_study
+from revive.studies.drift_study.traces import compact, read_trace, read_traces
 from revive.studies.resampling import spearman
-from revive.studies.traces import compact, read_trace, read_traces
 
 
 def found(study, measure, target="kept"):
@@ -164,7 +164,7 @@ def test_the_study_loads_no_torch():
     import subprocess
     import sys
 
-    code = "import revive.studies.drift, sys; assert 'torch' not in sys.modules"
+    code = "import revive.studies.drift_study.study, sys; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

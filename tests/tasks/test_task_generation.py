@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from revive.tasks.generation import write_on
+from revive.scoring.task_generation import write_on
 
 PROMPTS = ["The answer is", "A", "Question: what is in the box?\nAnswer:", "Once upon a time"]
 

@@ -13,10 +13,10 @@ import torch
 
 from revive.errors import PrerequisiteError, SpecError
 from revive.models.loading import load_model
+from revive.scoring.harness import Harness
+from revive.scoring.task_scorer import score_tasks
 from revive.studies.task_ability import TaskAbility
 from revive.tasks.collect import collect
-from revive.tasks.harness import Harness
-from revive.tasks.score import score_tasks
 from shared import shared
 
 PAIRS = [

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from revive.errors import SpecError
-from revive.models.runner import context_length
-from revive.tasks.encoding import encode_choices, encode_question
+from revive.models.forward.runner import context_length
+from revive.scoring.task_encoding import encode_choices, encode_question
+from revive.scoring.task_likelihood import ChoiceScores, best, score_choices
 from revive.tasks.item import Item
-from revive.tasks.likelihood import ChoiceScores, best, score_choices
 
 SHOTS = tuple(f"Question: How many is {n}?\nAnswer: {n}\n\n" for n in range(4))
 ITEMS = [

@@ -7,11 +7,11 @@ import torch
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from revive.models.loading import load_model
-from revive.probes.scoring import pair_accuracy
+from revive.scoring.score import pair_accuracy
+from revive.scoring.task_scorer import score_tasks
 from revive.tasks.collect import collect
 from revive.tasks.metrics import wilson
 from revive.tasks.result import flat_metrics
-from revive.tasks.score import score_tasks
 from revive.tasks.suites import SIX
 from shared import shared
 

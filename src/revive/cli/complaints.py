@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 from revive.errors import PrerequisiteError, ReviveError, SpecError
-from revive.runs.atomic import error_number, is_disk_full
+from revive.io.atomic import error_number, is_disk_full
 
 INTERRUPTED = 130
 _OWN_MISTAKE = 1

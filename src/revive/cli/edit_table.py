@@ -8,11 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from revive.cli.output import say
+from revive.io.atomic import write_text
+from revive.io.json_text import to_json
 from revive.metrics.per_edit import EditRow, EditTable, to_csv
-from revive.runs.atomic import write_text
-from revive.runs.json_text import to_json
-from revive.runs.reasons import advice
-from revive.runs.spec import editor_options, load_spec
+from revive.run_folder.reasons import advice
+from revive.spec.parsing import editor_options, load_spec
 from revive.wording import counted, literal
 
 SHOWN = 20

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from revive.api import Editor
+from revive.assembly.fit_settings import trial_edits
 from revive.data.edits import Edit
 from revive.probes.generate import generate
-from revive.runs.fit import trial_edits
 
 _FACTS = 6
 _ASIDE = ("The capital of France is", "William Shakespeare wrote the play")

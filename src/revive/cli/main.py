@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from revive.cli import (
+from revive.cli.commands import (
     calibrate,
     check,
     demo,

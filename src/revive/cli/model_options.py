@@ -46,9 +46,9 @@ def model_settings(
     """
     from pydantic import ValidationError
 
-    from revive.runs.complaints import complaint
-    from revive.runs.schema import ModelSpec
-    from revive.runs.yaml_text import parse_yaml
+    from revive.io.yaml_text import parse_yaml
+    from revive.spec.complaints import complaint
+    from revive.spec.schema import ModelSpec
 
     given: dict[str, Any] = {
         "name": name,

@@ -17,7 +17,7 @@ from rich.text import Text
 from revive.wording import commands, plain
 
 if TYPE_CHECKING:
-    from revive.runs.schema import RunSpec
+    from revive.spec.schema import RunSpec
 
 
 def print_json(value: Any) -> None:
@@ -66,7 +66,7 @@ def say(message: str, *, quiet: bool = False) -> None:
 
 def say_text(given: "RunSpec", resolved: "RunSpec", *, quiet: bool = False) -> None:
     """Say which text is read where nobody named one."""
-    from revive.runs.resolve import text_note
+    from revive.spec.resolve import text_note
 
     note = text_note(given, resolved)
     if note is not None:

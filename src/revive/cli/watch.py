@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from revive.cli.output import say
 from revive.cli.progress import RunProgress
 from revive.progress import hushed, progress_on_stderr
-from revive.runs.observe import Observer
+from revive.runs.observers import Observer
 
 __all__ = ["ProgressObserver", "hushed", "watch"]
 

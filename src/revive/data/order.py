@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Literal, get_args
 
 from revive.data.edits import Edit
-from revive.data.standing import Fact, fact_of
+from revive.data.latest_edits import Fact, fact_of
 from revive.errors import SpecError
 from revive.registry import did_you_mean
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import cast
 
 from revive import registry
-from revive.data.bad import Bad, listed
 from revive.data.check import check_edit
-from revive.data.dataset import Dataset
 from revive.data.edits import Edit, Form
+from revive.data.formats.bad_lines import Bad, listed
+from revive.data.formats.dataset import Dataset
+from revive.data.formats.records import Record, read_records
 from revive.data.joining import AUTO, PUBLISHED
-from revive.data.records import Record, read_records
-from revive.data.repeats import Conflict, OnConflict, Placed, Repeat, settle
+from revive.data.repeats import Conflict, LocatedEdit, OnConflict, Repeat, settle
 from revive.errors import SpecError
 from revive.wording import counted
 
@@ -174,8 +174,8 @@ def _convert(
     bad: Bad,
     chat: Form | None,
     joiner: str | None,
-) -> tuple[list[Placed], tuple[str, ...]]:
-    placed: list[Placed] = []
+) -> tuple[list[LocatedEdit], tuple[str, ...]]:
+    placed: list[LocatedEdit] = []
     skipped: list[str] = []
     places: dict[str, str] = {}
     for record in (part for whole in records for part in _parts(dataset, whole, bad)):
@@ -197,7 +197,7 @@ def _convert(
                     f"{record.where}: id {taken!r} is taken by {places[taken]}; ids must differ."
                 )
             places.update((form.id, record.where) for form in forms)
-            placed += [Placed(form, record.where) for form in forms]
+            placed += [LocatedEdit(form, record.where) for form in forms]
     return placed, tuple(skipped)
 
 
@@ -207,7 +207,7 @@ def _parts(dataset: Dataset, record: Record, bad: Bad) -> Sequence[Record]:
     return ()
 
 
-def _warn_of_blanks(name: str, placed: Sequence[Placed]) -> None:
+def _warn_of_blanks(name: str, placed: Sequence[LocatedEdit]) -> None:
     """Say where a blank at the end of a prompt makes a model read what no text has.
 
     Most tokenizers read a word with the space before it: after a space of its own, a word begins

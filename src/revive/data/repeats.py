@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from revive.data.edits import Edit
-from revive.data.standing import Fact, fact_of
+from revive.data.latest_edits import Fact, fact_of
 from revive.errors import SpecError
 
 OnConflict = Literal["error", "last", "sequence"]
@@ -14,7 +14,7 @@ anything is edited; or all are made, and the last one wins in time, as in a depl
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class LocatedEdit:
     """An edit and where it stands."""
 
     edit: Edit
@@ -60,7 +60,7 @@ class Settled:
     conflicts: tuple[Conflict, ...]
 
 
-def settle(placed: Sequence[Placed], *, limit: int | None, on_conflict: OnConflict) -> Settled:
+def settle(placed: Sequence[LocatedEdit], *, limit: int | None, on_conflict: OnConflict) -> Settled:
     """Drop exact repeats and settle contradictions.
 
     An edit that wins stands at its own place, not at that of the one it replaces: it would be
@@ -75,7 +75,7 @@ def settle(placed: Sequence[Placed], *, limit: int | None, on_conflict: OnConfli
         SpecError: Edits contradict each other and are refused.
     """
     latest: dict[Fact, int] = {}
-    kept: list[Placed] = []
+    kept: list[LocatedEdit] = []
     duplicates: list[Repeat] = []
     conflicts: list[Conflict] = []
     for item in placed:
@@ -104,14 +104,14 @@ def _same_target(one: Edit, other: Edit) -> bool:
     return one.target_new.strip() == other.target_new.strip()
 
 
-def _with_chains(kept: Placed, repeat: Placed) -> Placed:
+def _with_chains(kept: LocatedEdit, repeat: LocatedEdit) -> LocatedEdit:
     """The chains of facts that a repeat carries are about the edit that is kept."""
     known = kept.edit.multi_hop
     new = tuple(chain for chain in repeat.edit.multi_hop if chain not in known)
     return replace(kept, edit=replace(kept.edit, multi_hop=(*known, *new))) if new else kept
 
 
-def _conflict(earlier: Placed, later: Placed) -> Conflict:
+def _conflict(earlier: LocatedEdit, later: LocatedEdit) -> Conflict:
     return Conflict(
         subject=later.edit.subject,
         prompt=later.edit.text,

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 
 from revive.data.edits import Edit
+from revive.data.latest_edits import latest_edits, predecessors
 from revive.data.order import Order, batches, order_edits
-from revive.data.standing import predecessors, standing_edits
 
 
 class Stream:
@@ -44,4 +44,4 @@ class Stream:
             removed: Ids of edits that were taken out: what they superseded stands again.
         """
         made = self.edits[:count]
-        return standing_edits([e for e in made if e.id not in removed] if removed else made)
+        return latest_edits([e for e in made if e.id not in removed] if removed else made)

@@ -6,14 +6,15 @@ arXiv 2410.02355:
 P projects on the input directions whose second moment C = E[k k^T] is small; K_p are the keys of
 all edits so far. With G = P K and M = (L2 I + P K_p K_p^T P)^{-1} on that subspace it is
     dW = R (I + G^T M G)^{-1} G^T M
-(`linalg/inverse.py`), solved on n columns; P itself is never formed.
+(`linalg/least_squares/base_inverse.py`), solved on n columns; P itself is never formed.
 
 Defaults: L2 10, threshold 0.02 on the eigenvalues of C, the authors' for their three models (their
 presets); L2 1 for Qwen2.5-7B (EasyEdit's).
 
 Differs from the paper:
 - The threshold is absolute there, and so depends on the scale of a model's keys. Models without a
-  preset get `null_space: relative`, see `linalg/null_space.py`; `absolute` is the published rule.
+  preset get `null_space: relative`, see `linalg/least_squares/null_space.py`; `absolute` is the
+  published rule.
 - The least squares are solved in fp64, the authors' code in fp32.
 - Under a guard with `solve: constrained` the constraint holds inside the null space; this is ours.
 """
@@ -24,14 +25,14 @@ import torch
 
 from revive.editors.base import EditContext
 from revive.editors.least_squares import LeastSquaresEditor
-from revive.editors.options import AlphaEditOptions
 from revive.editors.target_editor import known
 from revive.errors import SpecError
-from revive.linalg.inverse import Projected
+from revive.linalg.least_squares.base_inverse import Projected
+from revive.linalg.least_squares.normal_equations import NormalEquations
+from revive.linalg.least_squares.null_space import NullSpace
 from revive.linalg.moments import SecondMoment
-from revive.linalg.null_space import NullSpace
-from revive.linalg.solve import NormalEquations
 from revive.models.site import Site
+from revive.options.editors import AlphaEditOptions
 
 _THRESHOLD = 0.02
 

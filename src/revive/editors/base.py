@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from torch import Tensor
 
 from revive.data.edits import Edit
-from revive.editors.options import EditorOptions
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.blocks import Blocks
+from revive.linalg.least_squares.output_metric import OutputMetric
 from revive.linalg.lowrank import LowRank
-from revive.linalg.metric import OutputMetric
 from revive.linalg.moments import SecondMoment
-from revive.models.runner import BlockRunner
+from revive.models.forward.runner import BlockRunner
 from revive.models.site import Site
+from revive.options.editors import EditorOptions
 
 OptionsT = TypeVar("OptionsT", bound=EditorOptions)
 
@@ -46,7 +46,7 @@ class WeightUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class WrittenUpdate:
     """What became of a proposed update.
 
     Attributes:
@@ -73,7 +73,7 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchOutcome:
     """How a batch went, apart from the weights.
 
     Attributes:
@@ -140,10 +140,10 @@ class EditContext:
     seed: int = 0
 
 
-Updates = Generator[WeightUpdate, Applied, Outcome]
+Updates = Generator[WeightUpdate, WrittenUpdate, BatchOutcome]
 
 
-class Editor(ABC, Generic[OptionsT]):
+class EditMethod(ABC, Generic[OptionsT]):
     """A method that turns a batch of edits into weight updates."""
 
     name: ClassVar[str]

@@ -18,11 +18,11 @@ from typing import ClassVar, final
 
 from revive.editors.base import EditContext
 from revive.editors.least_squares import LeastSquaresEditor, moment_at
-from revive.editors.options import EncoreOptions
 from revive.editors.target_editor import known, target_settings
-from revive.editors.target_settings import TargetSettings
-from revive.linalg.solve import NormalEquations
+from revive.editors.target_solver.target_settings import TargetSettings
+from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.models.site import Site
+from revive.options.editors import EncoreOptions
 
 _SHARE = 0.1
 

@@ -28,19 +28,26 @@ import torch
 from torch import Tensor
 
 from revive.data.edits import Edit
-from revive.editors.base import NOT_FINITE, EditContext, Editor, Outcome, Updates, WeightUpdate
-from revive.editors.descent import descend
-from revive.editors.options import FtOptions
-from revive.editors.rows import Row
+from revive.editors.base import (
+    NOT_FINITE,
+    BatchOutcome,
+    EditContext,
+    EditMethod,
+    Updates,
+    WeightUpdate,
+)
+from revive.editors.finetune_loop import finetune
 from revive.editors.target_editor import encode_batch, known
+from revive.editors.tokenized_edit import TokenizedPrompt
 from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
-from revive.models.frozen import gradients_through
+from revive.models.forward.frozen import gradients_through
 from revive.models.site import Site
+from revive.options.editors import FtOptions
 
 
 @final
-class FineTuning(Editor[FtOptions]):
+class FineTuning(EditMethod[FtOptions]):
     """Adam on the edited projections."""
 
     name: ClassVar[str] = "ft"
@@ -58,10 +65,10 @@ class FineTuning(Editor[FtOptions]):
         rows, failed = encode_batch(batch, context)
         kept = list(rows)
         if not kept:
-            return Outcome(failed=failed, seconds={"targets": perf_counter() - started})
+            return BatchOutcome(failed=failed, seconds={"targets": perf_counter() - started})
         before = {s.key: context.weights.weight(s.key) for s in context.sites}
         with gradients_through(context.runner):
-            found = descend(
+            found = finetune(
                 context.runner,
                 _stored(context.sites, before),
                 [self._row(rows[i].rewrite[0], context) for i in kept],
@@ -77,7 +84,7 @@ class FineTuning(Editor[FtOptions]):
         failed = {**failed, **{kept[row]: NOT_FINITE for row in found.failed}}
         seconds = {"targets": perf_counter() - started}
         if not found.losses:
-            return Outcome(failed=failed, seconds=seconds)
+            return BatchOutcome(failed=failed, seconds=seconds)
         for site in context.sites:
             tuned = found.values[site.parameter]
             tuned = tuned if site.expert is None else tuned[site.expert]
@@ -89,9 +96,9 @@ class FineTuning(Editor[FtOptions]):
             "target_loss": found.losses[-1],
             "target_evaluations": float(len(found.losses)),
         }
-        return Outcome({}, failed, notes, seconds)
+        return BatchOutcome({}, failed, notes, seconds)
 
-    def _row(self, row: Row, context: EditContext) -> Row:
+    def _row(self, row: TokenizedPrompt, context: EditContext) -> TokenizedPrompt:
         if not self.options.end_token:
             return row
         end = context.tokenizer.eos_token_id
@@ -100,9 +107,9 @@ class FineTuning(Editor[FtOptions]):
         return ended(row, int(end))
 
 
-def ended(row: Row, end: int) -> Row:
+def ended(row: TokenizedPrompt, end: int) -> TokenizedPrompt:
     """A row whose target ends in one more token."""
-    return Row(
+    return TokenizedPrompt(
         input_ids=(*row.input_ids, row.labels[-1]),
         lookup=row.lookup,
         positions=(*row.positions, len(row.input_ids)),

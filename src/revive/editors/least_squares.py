@@ -5,17 +5,18 @@ at layer i of L (MEMIT, arXiv 2210.07229, section 4 and its code), or R = Z_i - 
 targets that follow from the first edited layer's (`spread: forward`; FE, arXiv 2605.00358):
     dW = argmin ||dW K - R||^2 + tr(dW A dW^T) = R K^T (A + K K^T)^{-1}
 R is a change of what the block puts out. Where the model scales or normalises what the site puts
-out, R is pulled back to the site first (`models/entry.py`; ours).
+out, R is pulled back to the site first (`models/residual_write.py`; ours).
 Members differ in A, in what becomes of dW, and in whether A grows by K K^T after a batch.
 
 Where a layer is a mixture of experts, its weights are one wide matrix [W_1 ... W_E] with a
 block-sparse key, and the layer is solved for all experts that the batch is sent to at once
-(`models/experts.py`, `linalg/joint.py`). This is ours; no paper edits mixtures this way. Cross
-terms between experts are left out of A: C_ef = E[k_e k_f^T], and those of the history. Only what
-the batch meets is factorised, so that a hundred experts do not cost a hundred factorisations.
+(`models/experts.py`, `linalg/least_squares/joint.py`). This is ours; no paper edits mixtures this
+way. Cross terms between experts are left out of A: C_ef = E[k_e k_f^T], and those of the history.
+Only what the batch meets is factorised, so that a hundred experts do not cost a hundred
+factorisations.
 
 A guard may ask for the least squares to be solved under its constraint, or with its weights on
-output directions; both are ours, see `linalg/solve.py`.
+output directions; both are ours, see `linalg/least_squares/normal_equations.py`.
 """
 
 import time
@@ -25,16 +26,16 @@ from typing import ClassVar, TypeVar
 
 from torch import Tensor
 
-from revive.editors.base import EditContext, Outcome, Updates, WeightUpdate
-from revive.editors.keys import KeySweep
+from revive.editors.base import BatchOutcome, EditContext, Updates, WeightUpdate
+from revive.editors.key_sweep import KeySweep
 from revive.editors.norm_anchor import ANCHOR, norm_anchored
-from revive.editors.options import LeastSquaresOptions, MemitOptions
 from revive.editors.target_editor import Adjusted, SolvedBatch, TargetEditor, known
-from revive.editors.target_settings import Targets
-from revive.linalg.joint import joint_update
+from revive.editors.target_solver.target_settings import Targets
+from revive.linalg.least_squares.joint import joint_update
+from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.linalg.lowrank import LowRank
-from revive.linalg.solve import NormalEquations
 from revive.models.site import Site, by_layer
+from revive.options.editors import LeastSquaresOptions, MemitOptions
 
 LeastSquaresOptionsT = TypeVar("LeastSquaresOptionsT", bound=LeastSquaresOptions)
 MemitOptionsT = TypeVar("MemitOptionsT", bound=MemitOptions)
@@ -74,7 +75,7 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
         """Propose one update per layer, from the lowest up."""
         seconds = {"targets": solved.seconds, "keys": 0.0, "solve": 0.0}
         if not solved.rows:
-            return Outcome(failed=solved.failed, seconds=seconds)
+            return BatchOutcome(failed=solved.failed, seconds=seconds)
         sweep = KeySweep(
             context.runner,
             solved.rows,
@@ -100,7 +101,7 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
                 if self.history:
                     increment[f"keys.{site.key}"] = _met(keys[site.key], site)
         increment |= solved.state
-        return Outcome(increment, solved.failed, solved.notes, seconds, solved.unsolved)
+        return BatchOutcome(increment, solved.failed, solved.notes, seconds, solved.unsolved)
 
     def advance(self, increment: Mapping[str, Tensor]) -> None:
         """Add a committed batch's keys to the history; its norm anchor is that of the run."""

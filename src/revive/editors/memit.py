@@ -20,7 +20,7 @@ Differs from the paper:
 from typing import ClassVar, final
 
 from revive.editors.least_squares import CovarianceEditor
-from revive.editors.options import MemitOptions
+from revive.options.editors import MemitOptions
 
 
 @final

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from revive.editors.target_editor import Adjusted
-from revive.editors.target_settings import Targets
+from revive.editors.target_solver.target_settings import Targets
 from revive.errors import SpecError
 
 ANCHOR = "anchor.norm"

@@ -24,14 +24,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from revive.data.edits import Edit
-from revive.editors.base import EditContext, Outcome, Updates, WeightUpdate
-from revive.editors.keys import KeySweep
+from revive.editors.base import BatchOutcome, EditContext, Updates, WeightUpdate
+from revive.editors.key_sweep import KeySweep
 from revive.editors.least_squares import CovarianceEditor
-from revive.editors.options import NseOptions
-from revive.editors.rows import EditRows
 from revive.editors.target_editor import SolvedBatch
+from revive.editors.tokenized_edit import TokenizedEdit
+from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.linalg.lowrank import LowRank
-from revive.linalg.solve import NormalEquations
+from revive.options.editors import NseOptions
 
 _LEAST, _MOST = 0.2, 2.0
 
@@ -59,7 +59,7 @@ class Nse(CovarianceEditor[NseOptions]):
         """Propose updates, round by round, layer by layer."""
         seconds = {"targets": solved.seconds, "keys": 0.0, "solve": 0.0}
         if not solved.rows:
-            return Outcome(failed=solved.failed, seconds=seconds)
+            return BatchOutcome(failed=solved.failed, seconds=seconds)
         last = context.sites[-1]
         length = solved.z.norm(dim=1)
         o = self.options
@@ -81,7 +81,7 @@ class Nse(CovarianceEditor[NseOptions]):
         increment = {f"keys.{s.key}": sweep.keys(s) for s in context.sites} | solved.state
         seconds["keys"] += perf_counter() - started
         notes = {**solved.notes, "rounds": float(rounds)}
-        return Outcome(increment, solved.failed, notes, seconds, solved.unsolved)
+        return BatchOutcome(increment, solved.failed, notes, seconds, solved.unsolved)
 
     def _least(self, length: Tensor, received: Tensor | None) -> Tensor:
         """How much must be missing for an edit to take part, `[n]`."""
@@ -113,9 +113,9 @@ class Nse(CovarianceEditor[NseOptions]):
             update = update_of_neurons(self._equations[site.key], keys, share, neurons)
             seconds["solve"] += perf_counter() - solving
             yield WeightUpdate(site, update, owners)
-        return Outcome()
+        return BatchOutcome()
 
-    def _sweep(self, rows: Sequence[EditRows], context: EditContext) -> KeySweep:
+    def _sweep(self, rows: Sequence[TokenizedEdit], context: EditContext) -> KeySweep:
         first = context.sites[0].layer
         return KeySweep(context.runner, rows, first, average_contexts=self.options.key_average)
 

@@ -26,16 +26,16 @@ import torch
 from torch import Tensor
 
 from revive.data.edits import Edit
-from revive.editors.base import Applied, EditContext, Updates, WeightUpdate
+from revive.editors.base import EditContext, Updates, WeightUpdate, WrittenUpdate
+from revive.editors.intercept_updates import intercept_updates
 from revive.editors.least_squares import CovarianceEditor
-from revive.editors.options import PruneOptions
-from revive.editors.steps import watched
 from revive.editors.target_editor import SolvedBatch
 from revive.errors import NumericalError
 from revive.linalg.lowrank import LowRank
 from revive.linalg.norm import spectral_norm
 from revive.linalg.restraint import Restraint
 from revive.models.site import Site
+from revive.options.editors import PruneOptions
 
 # Rounding of fp64 factors; columns below it say nothing.
 _NOTHING = 1e-12
@@ -85,13 +85,13 @@ class Prune(CovarianceEditor[PruneOptions]):
         increment: dict[str, Tensor] = {}
         sums = dict(self._sums)
 
-        def see(proposed: WeightUpdate, answer: Applied) -> None:
+        def see(proposed: WeightUpdate, answer: WrittenUpdate) -> None:
             key = proposed.site.key
             here = answer.factors.to(answer.factors.left.dtype, self._devices[key])
             sums[key] = _added(sums.get(key), here)
             increment.update(_stored(_WRITTEN, key, answer.factors))
 
-        outcome = yield from watched(super().spread(solved, context), see)
+        outcome = yield from intercept_updates(super().spread(solved, context), see)
         if self.options.restrain == "every-batch":
             yield from self._lift(context)
         restrained = 0
@@ -115,7 +115,7 @@ class Prune(CovarianceEditor[PruneOptions]):
             for key, factors in _read(_CORRECTION, increment).items()
         }
 
-    def _lift(self, context: EditContext) -> Generator[WeightUpdate, Applied, None]:
+    def _lift(self, context: EditContext) -> Generator[WeightUpdate, WrittenUpdate, None]:
         """Take the last batch's restraint out of the weights."""
         for site in context.sites:
             written = self._corrections.get(site.key)

@@ -20,14 +20,14 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from revive.editors.base import Applied, EditContext, Updates, WeightUpdate
+from revive.editors.base import EditContext, Updates, WeightUpdate, WrittenUpdate
+from revive.editors.intercept_updates import intercept_updates
 from revive.editors.least_squares import CovarianceEditor
-from revive.editors.options import RectOptions
-from revive.editors.steps import watched
 from revive.editors.target_editor import SolvedBatch
 from revive.linalg.lowrank import LowRank
 from revive.linalg.relative_mask import relative_mask
 from revive.models.site import Site
+from revive.options.editors import RectOptions
 
 
 @final
@@ -54,11 +54,11 @@ class Rect(CovarianceEditor[RectOptions]):
         before = {s.key: context.weights.weight(s.key) for s in context.sites}
         masked: list[WeightUpdate] = []
 
-        def see(proposed: WeightUpdate, answer: Applied) -> None:
+        def see(proposed: WeightUpdate, answer: WrittenUpdate) -> None:
             del answer
             masked.append(WeightUpdate(proposed.site, self._masked(proposed, before)))
 
-        outcome = yield from watched(super().spread(solved, context), see)
+        outcome = yield from intercept_updates(super().spread(solved, context), see)
         for update in masked:  # noqa: UP028 (a list takes no answers)
             yield update
         return outcome

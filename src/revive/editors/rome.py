@@ -7,7 +7,7 @@ v* is what the projection should output at the subject's last token: its output 
 solved shift. A shift of a block's output is one of its projection's output, so the target solver is
 the one of all editors; only the length of the shift is measured by the projection's output.
 Where a model scales or normalises that output, its length is that of what the block receives, and
-the shift is pulled back to the projection (`models/entry.py`; ours).
+the shift is pulled back to the projection (`models/residual_write.py`; ours).
 
 Defaults: layer 17 and 20 steps of 0.5 for GPT2-XL, layer 5 for GPT-J and Llama-3-8B (their
 presets), clamp 4, as published and in the AlphaEdit harness.
@@ -30,14 +30,14 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from revive.editors.base import EditContext, Outcome, Updates, WeightUpdate
-from revive.editors.keys import KeySweep
-from revive.editors.options import RomeOptions
-from revive.editors.rows import EditRows
+from revive.editors.base import BatchOutcome, EditContext, Updates, WeightUpdate
+from revive.editors.key_sweep import KeySweep
 from revive.editors.target_editor import SolvedBatch, TargetEditor
-from revive.linalg.inverse import Definite
+from revive.editors.tokenized_edit import TokenizedEdit
+from revive.linalg.least_squares.base_inverse import Definite
 from revive.linalg.lowrank import LowRank
 from revive.models.site import Site
+from revive.options.editors import RomeOptions
 
 
 @final
@@ -62,7 +62,7 @@ class Rome(TargetEditor[RomeOptions]):
             moment = context.moments[site.key].value()
             self._inverse = Definite.of(moment.double(), "the key second moment")
 
-    def measure(self, rows: Sequence[EditRows], context: EditContext) -> Tensor:
+    def measure(self, rows: Sequence[TokenizedEdit], context: EditContext) -> Tensor:
         """Length of the projection's output on the plain prompts, as the block receives it."""
         site, runner = context.sites[-1], context.runner
         sweep = KeySweep(runner, rows, site.layer, average_contexts=False)
@@ -74,7 +74,7 @@ class Rome(TargetEditor[RomeOptions]):
         """Propose one update per edit."""
         seconds = {"targets": solved.seconds, "keys": 0.0, "solve": 0.0}
         if not solved.rows:
-            return Outcome(failed=solved.failed, seconds=seconds)
+            return BatchOutcome(failed=solved.failed, seconds=seconds)
         started = perf_counter()
         site = context.sites[-1]
         sweep = KeySweep(context.runner, solved.rows, site.layer)
@@ -91,7 +91,7 @@ class Rome(TargetEditor[RomeOptions]):
             applied = yield WeightUpdate(site, factors, (owner,))
             written = applied.factors
             missing = missing - written.left.double() @ (written.right.double() @ key)
-        return Outcome({}, solved.failed, solved.notes, seconds, solved.unsolved)
+        return BatchOutcome({}, solved.failed, solved.notes, seconds, solved.unsolved)
 
 
 def _outputs(context: EditContext, site: Site, keys: Tensor) -> Tensor:

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from revive.data.edits import Edit
 from revive.data.prompts import Prompts, check_forms
-from revive.editors.base import NOT_FINITE, EditContext, Editor, Updates
-from revive.editors.options import TargetOptions
-from revive.editors.rows import EditRows, encode_edit
-from revive.editors.targets import Targets, TargetSettings, solve_targets
+from revive.editors.base import NOT_FINITE, EditContext, EditMethod, Updates
+from revive.editors.target_solver.targets import Targets, TargetSettings, solve_targets
+from revive.editors.tokenized_edit import TokenizedEdit, encode_edit
 from revive.errors import SpecError
-from revive.models.runner import context_length
+from revive.models.forward.runner import context_length
 from revive.models.site import Site
+from revive.options.editors import TargetOptions
 
 SOLVED = 0.5
 """A target is solved whose loss ends below this, nats."""
@@ -46,7 +46,7 @@ class SolvedBatch:
         state: What the editor's state takes over from this batch's targets.
     """
 
-    rows: tuple[EditRows, ...]
+    rows: tuple[TokenizedEdit, ...]
     indices: tuple[int, ...]
     z: Tensor
     failed: dict[int, str]
@@ -71,7 +71,7 @@ class Adjusted:
     state: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
-class TargetEditor(Editor[TargetOptionsT]):
+class TargetEditor(EditMethod[TargetOptionsT]):
     """Solves targets, then spreads them."""
 
     def edit(self, batch: Sequence[Edit], context: EditContext) -> Updates:
@@ -122,7 +122,7 @@ class TargetEditor(Editor[TargetOptionsT]):
         """What becomes of solved targets before they are written; nothing unless a method says."""
         return Adjusted(targets.z)
 
-    def measure(self, rows: Sequence[EditRows], context: EditContext) -> Tensor | None:
+    def measure(self, rows: Sequence[TokenizedEdit], context: EditContext) -> Tensor | None:
         """What the length of a shift is measured by, `[n]`; None for the length of z_0."""
         del rows, context
         return None
@@ -134,7 +134,7 @@ class TargetEditor(Editor[TargetOptionsT]):
 
 def encode_batch(
     batch: Sequence[Edit], context: EditContext
-) -> tuple[dict[int, EditRows], dict[int, str]]:
+) -> tuple[dict[int, TokenizedEdit], dict[int, str]]:
     """Tokenise a batch; an edit that cannot be tokenised fails alone, with its reason.
 
     Raises:
@@ -143,7 +143,7 @@ def encode_batch(
     limit = context_length(context.runner.model)
     prompts = Prompts(context.tokenizer)
     check_forms(context.tokenizer, batch)
-    rows: dict[int, EditRows] = {}
+    rows: dict[int, TokenizedEdit] = {}
     failed: dict[int, str] = {}
     for index, edit in enumerate(batch):
         try:

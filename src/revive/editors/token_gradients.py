@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from revive.editors.rows import Row
-from revive.models.padding import padded
+from revive.editors.tokenized_edit import TokenizedPrompt
+from revive.models.forward.activation_hooks import gradients_at, inputs_of
+from revive.models.forward.padding import padded
+from revive.models.forward.runner import BlockRunner
 from revive.models.placement import entry_device
-from revive.models.recording import gradients_at, inputs_of
-from revive.models.runner import BlockRunner
 from revive.models.site import Site
 
 
@@ -32,7 +32,11 @@ class TokenGradients:
 
 
 def token_gradients(
-    runner: BlockRunner, sites: Sequence[Site], rows: Sequence[Row], *, rows_per_pass: int = 64
+    runner: BlockRunner,
+    sites: Sequence[Site],
+    rows: Sequence[TokenizedPrompt],
+    *,
+    rows_per_pass: int = 64,
 ) -> TokenGradients:
     """One forward and one backward pass. Rows do not see each other.
 
@@ -56,7 +60,7 @@ def token_gradients(
 
 
 def _pass(
-    runner: BlockRunner, sites: Sequence[Site], rows: Sequence[Row]
+    runner: BlockRunner, sites: Sequence[Site], rows: Sequence[TokenizedPrompt]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
     device = entry_device(runner.model)
     ids, mask = padded([row.input_ids for row in rows])

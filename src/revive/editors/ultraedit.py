@@ -29,12 +29,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revive.data.edits import Edit
-from revive.editors.base import NOT_FINITE, EditContext, Editor, Outcome, Updates, WeightUpdate
-from revive.editors.options import UltraEditOptions
+from revive.editors.base import (
+    NOT_FINITE,
+    BatchOutcome,
+    EditContext,
+    EditMethod,
+    Updates,
+    WeightUpdate,
+)
 from revive.editors.target_editor import encode_batch, known
 from revive.editors.token_gradients import TokenGradients, token_gradients
 from revive.linalg.lowrank import LowRank
-from revive.models.frozen import gradients_through
+from revive.models.forward.frozen import gradients_through
+from revive.options.editors import UltraEditOptions
 
 _VARIANCE_FLOOR = 1e-8
 
@@ -70,7 +77,7 @@ class Running:
 
 
 @final
-class UltraEdit(Editor[UltraEditOptions]):
+class UltraEdit(EditMethod[UltraEditOptions]):
     """The speed reference: no subject, no target to solve for."""
 
     name: ClassVar[str] = "ultraedit"
@@ -98,7 +105,7 @@ class UltraEdit(Editor[UltraEditOptions]):
         rows, failed = encode_batch(batch, context)
         kept = list(rows)
         if not kept:
-            return Outcome(failed=failed, seconds={"targets": perf_counter() - started})
+            return BatchOutcome(failed=failed, seconds={"targets": perf_counter() - started})
         with gradients_through(context.runner):
             texts = [rows[i].rewrite[0] for i in kept]
             seen = token_gradients(context.runner, context.sites, texts)
@@ -109,7 +116,7 @@ class UltraEdit(Editor[UltraEditOptions]):
         tokens = [t for t, row in enumerate(seen.owner) if kept[row] not in failed]
         seconds = {"targets": perf_counter() - started}
         if not tokens:
-            return Outcome(failed=failed, seconds=seconds)
+            return BatchOutcome(failed=failed, seconds=seconds)
         owners = tuple(kept[seen.owner[t]] for t in tokens)
         solving, increment = perf_counter(), dict[str, Tensor]()
         updates: list[WeightUpdate] = []
@@ -123,7 +130,7 @@ class UltraEdit(Editor[UltraEditOptions]):
         for update in updates:
             yield update
         losses = seen.losses[seen.losses.isfinite()]
-        return Outcome(increment, failed, {"target_first_loss": float(losses.mean())}, seconds)
+        return BatchOutcome(increment, failed, {"target_first_loss": float(losses.mean())}, seconds)
 
     def advance(self, increment: Mapping[str, Tensor]) -> None:
         """Take over a committed batch's statistics."""

@@ -7,12 +7,12 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from revive.io.yaml_text import format_yaml
 from revive.metrics.per_edit import took
-from revive.runs.schema import RunSpec
-from revive.runs.summary import standing
-from revive.runs.yaml_text import format_yaml
+from revive.run_folder.summary import standing
 from revive.sources.named import named
 from revive.sources.source import looks_like_path, stored_as
+from revive.spec.schema import RunSpec
 from revive.wording import counted
 
 _SHOWN = {

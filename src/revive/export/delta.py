@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from revive.errors import SpecError
+from revive.io.sealed import DamagedError, read_header
+from revive.io.tensors import load_tensors, save_tensors
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of, read_weight, write_weight
 from revive.models.fingerprint import is_model
 from revive.models.site import Site
 from revive.paths import at_home
-from revive.runs.sealed import DamagedError, read_header
-from revive.runs.tensors import load_tensors, save_tensors
 
 FILE = "delta.safetensors"
 _FORM = "revive-delta-1"

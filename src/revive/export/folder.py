@@ -17,9 +17,9 @@ from torch import Tensor
 
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
-from revive.models.parts import names_in_whole
 from revive.models.saving import appearing, save_model
-from revive.models.stored import rounded, stored_dtypes
+from revive.models.stored_dtype import rounded, stored_dtypes
+from revive.models.text_part import names_in_whole
 
 _NOT_MODEL = frozenset({".git", "__pycache__"})
 _PAPERS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")

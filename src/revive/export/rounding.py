@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from revive.export.card import Rounding
-from revive.models.stored import dtype_name
+from revive.models.stored_dtype import dtype_name
 
 
 def rounding(

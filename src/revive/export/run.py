@@ -15,12 +15,12 @@ from revive.export.totals import Total, totals
 from revive.models.fingerprint import model_fingerprint
 from revive.models.loading import model_source
 from revive.models.saving import appearing
-from revive.models.stored import NAMES, saved_dtype
+from revive.models.stored_dtype import NAMES, saved_dtype
 from revive.paths import refuse_taken
-from revive.runs.journal import Journal
-from revive.runs.rebuild import Rebuilt, rebuild
-from revive.runs.store import RunFolder
-from revive.runs.summary import removed, standing
+from revive.run_folder.journal import Journal
+from revive.run_folder.store import RunFolder
+from revive.run_folder.summary import removed, standing
+from revive.runs.rebuild import RebuiltModel, rebuild
 
 Form = Literal["hf", "delta", "lora"]
 
@@ -105,7 +105,7 @@ def export_run(
     )
 
 
-def _hf(rebuilt: Rebuilt, folder: Path, out: Path, wanted: str | None) -> tuple[Rounding, str]:
+def _hf(rebuilt: RebuiltModel, folder: Path, out: Path, wanted: str | None) -> tuple[Rounding, str]:
     loaded, ledger = rebuilt.loaded, rebuilt.ledger
     dtype = saved_dtype(wanted, loaded.stored, loaded.model.dtype)
     deltas = {key: ledger.delta(key) for key in ledger.used}
@@ -129,7 +129,7 @@ def _hf(rebuilt: Rebuilt, folder: Path, out: Path, wanted: str | None) -> tuple[
     return cost, f"{files} {told(cost)}".strip()
 
 
-def _delta(rebuilt: Rebuilt, written: dict[str, Total], out: Path) -> str:
+def _delta(rebuilt: RebuiltModel, written: dict[str, Total], out: Path) -> str:
     loaded, ledger = rebuilt.loaded, rebuilt.ledger
     # The fingerprint with the delta on is that of what `apply` will make, rounding included.
     ledger.reset()
@@ -147,7 +147,7 @@ def _delta(rebuilt: Rebuilt, written: dict[str, Total], out: Path) -> str:
     return "In Python: revive.Delta.load(path).apply(model), and .remove(model)."
 
 
-def _lora(rebuilt: Rebuilt, written: dict[str, Total], out: Path) -> str:
+def _lora(rebuilt: RebuiltModel, written: dict[str, Total], out: Path) -> str:
     mixture = rebuilt.loaded.family.experts is not None
     save_lora(written, rebuilt.ledger.sites, rebuilt.loaded.name, out, mixture=mixture)
     return "In Python: peft.PeftModel.from_pretrained(base, path)."

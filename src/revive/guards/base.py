@@ -12,8 +12,8 @@ from revive.linalg.basis import SpectralBasis
 from revive.linalg.blocks import Blocks as Blocks
 from revive.linalg.cache import BasisCache
 from revive.linalg.fingerprint import fingerprint
+from revive.linalg.least_squares.output_metric import OutputMetric
 from revive.linalg.lowrank import LowRank
-from revive.linalg.metric import OutputMetric
 
 if TYPE_CHECKING:
     from revive.guards.protect import ModelGuard

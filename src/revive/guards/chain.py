@@ -16,8 +16,8 @@ from revive.guards.base import Guard, GuardResult, Mode, Protector, SiteStatisti
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.blocks import Blocks
 from revive.linalg.cache import BasisCache
+from revive.linalg.least_squares.output_metric import OutputMetric
 from revive.linalg.lowrank import LowRank
-from revive.linalg.metric import OutputMetric
 
 
 @final

@@ -12,8 +12,8 @@ from revive.guards.base import Guard, GuardResult, Protector, SiteStatistics
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.blocks import Blocks
 from revive.linalg.cache import BasisCache
+from revive.linalg.least_squares.output_metric import OutputMetric
 from revive.linalg.lowrank import LowRank
-from revive.linalg.metric import OutputMetric
 
 Weights = Callable[[str], Tensor]
 

@@ -11,7 +11,7 @@ Differs from the paper:
 - The text takes the original weight's basis, the appendix the current one's; `basis` offers both.
 - `solve: constrained` has editors solve their least squares under the constraint, `weighted` with
   a price on output directions that grows with their singular value. Both are ours, see
-  `linalg/solve.py` and `linalg/metric.py`.
+  `linalg/least_squares/normal_equations.py` and `linalg/least_squares/output_metric.py`.
 - Ties at the cut are protected whole, see `linalg/basis.py`.
 """
 
@@ -25,7 +25,7 @@ from revive.guards.base import Mode, Protector, SiteStatistics, check_choice
 from revive.guards.spectral import PassProtector, SpectralGuard, SubspaceProtector
 from revive.linalg.blocks import Sides
 from revive.linalg.cache import BasisCache
-from revive.linalg.metric import OutputMetric
+from revive.linalg.least_squares.output_metric import OutputMetric
 
 
 @final

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from revive.lab import battery
 from revive.lab.facts import Fact, load_facts, relations, state
 from revive.lab.weights import model_path
-from revive.probes.scoring import pair_accuracy, perplexity, score_targets
+from revive.probes import lab_battery
+from revive.scoring.score import pair_accuracy, perplexity, score_targets
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def evaluate(
         "recall": _recall(model, tokenizer, asked, [0]),
         "paraphrase": _recall(model, tokenizer, asked, range(1, 7)),
         "held_out": _recall(model, tokenizer, asked, range(2), held_out=True),
-        **battery.measure(model, tokenizer, **items),
+        **lab_battery.measure(model, tokenizer, **items),
     }
     if facts is not None:
         return {key: round(value, 4) for key, value in result.items()}
@@ -60,7 +60,7 @@ def evaluate(
     wikitext = data / "text" / "wikitext-2" / "test.txt"
     if wikitext.is_file():
         text = wikitext.read_text(encoding="utf-8")
-        result["wikitext2"] = perplexity(model, tokenizer, text, window=battery.WINDOW)
+        result["wikitext2"] = perplexity(model, tokenizer, text, window=lab_battery.WINDOW)
     return {key: round(value, 4) for key, value in result.items()}
 
 

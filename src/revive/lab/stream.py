@@ -10,7 +10,7 @@ from revive.lab.facts import Fact, load_facts, relations, state
 Groups = Mapping[tuple[str, str], Sequence[Fact]]
 
 
-class Neighbor(TypedDict):
+class LabNeighbor(TypedDict):
     """A prompt about another subject whose true answer the edit must not disturb."""
 
     prompt: str
@@ -26,7 +26,7 @@ class EditRecord(TypedDict):
     target_new: str
     target_true: str
     paraphrases: list[str]
-    neighborhood: list[Neighbor]
+    neighborhood: list[LabNeighbor]
     relation: str
 
 
@@ -149,7 +149,7 @@ def _record(
         target_true=fact.object,
         paraphrases=[state(template, fact.subject) for template in templates],
         neighborhood=[
-            Neighbor(prompt=state(prompt, other.subject), target=other.object)
+            LabNeighbor(prompt=state(prompt, other.subject), target=other.object)
             for other in _neighbors(rng, groups.get((fact.relation, fact.object), ()), neighbors)
         ],
         relation=fact.relation,

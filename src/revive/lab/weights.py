@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from revive.errors import PrerequisiteError
-from revive.sources.kept import kept
+from revive.io.cached_folders import kept
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,7 +22,7 @@ from scipy.linalg import lapack
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from revive.linalg.half import add_upper_half
+from revive.linalg.half_product import add_upper_half
 
 # MRRR gives 1e-13; where it breaks down on a cluster it is off by far more.
 _ORTHONORMAL = 1e-10

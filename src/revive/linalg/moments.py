@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from revive.errors import NumericalError
-from revive.linalg.half import add_upper_half, bands, mirror
+from revive.linalg.half_product import add_upper_half, bands, mirror
 
 
 class SecondMoment:

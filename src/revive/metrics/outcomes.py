@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from revive.errors import SpecError
-from revive.runs.json_text import read_json
+from revive.io.json_text import read_json
 
 Column = NDArray[np.float64]
 

@@ -8,13 +8,13 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from revive.io.cached_folders import kept, models_folder
+from revive.io.digest_cache import DigestCache
 from revive.models.gguf import as_loud_as_asked, make_plain, read_config, read_tokenizer
-from revive.models.kept_digest import KeptDigest
 from revive.models.saving import appearing, save_to
 from revive.progress import hushed, progress_on_stderr
 from revive.sources.gguf import read_head
 from revive.sources.gguf_config import file_type
-from revive.sources.kept import kept, models_folder
 
 _FORM = "safetensors-1"
 """How files are converted; another form is another folder."""
@@ -73,7 +73,7 @@ def converted(file: Path) -> Path:
 
 def converted_folder(file: Path) -> Path:
     """Where a file's model is kept, whether it is there yet or not."""
-    digest = KeptDigest(file).of(lambda: _content(file))
+    digest = DigestCache(file).of(lambda: _content(file))
     name = hashlib.sha256(f"{_FORM} {digest}".encode()).hexdigest()
     return models_folder() / f"{file.stem}-{name[:12]}"
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from revive import registry
 from revive.architectures import family_name
 from revive.errors import SpecError
-from revive.models.entry import Entry
 from revive.models.experts import Experts
+from revive.models.residual_write import ResidualWrite
 from revive.models.site import Site
 
 
@@ -47,7 +47,7 @@ class Family:
     mlp_out: str
     transposed: bool
     after_head: Callable[[Any, Tensor], Tensor] | None = None
-    entry: Callable[[Any], Entry] | None = None
+    entry: Callable[[Any], ResidualWrite] | None = None
     experts: Experts | None = None
 
     def base_of(self, model: nn.Module) -> nn.Module:
@@ -63,7 +63,7 @@ class Family:
         logits: Tensor = model.get_output_embeddings()(hidden)
         return logits if self.after_head is None else self.after_head(model, logits)
 
-    def entry_of(self, model: nn.Module, layer: int) -> Entry | None:
+    def entry_of(self, model: nn.Module, layer: int) -> ResidualWrite | None:
         """How the MLP output of one block enters the residual stream; None where it is added."""
         return None if self.entry is None else self.entry(self.blocks_of(model)[layer])
 

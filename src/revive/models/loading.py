@@ -21,16 +21,16 @@ from transformers import AutoTokenizer, FineGrainedFP8Config
 
 from revive.architectures import require_family
 from revive.errors import PrerequisiteError, ReviveError, SpecError
+from revive.io.atomic import error_number
+from revive.io.digest_cache import DigestCache
 from revive.models.family import Family, family_of
 from revive.models.fingerprint import FORM, model_fingerprint
 from revive.models.gguf import make_plain
-from revive.models.kept_digest import KeptDigest
-from revive.models.parts import class_to_load, has_text_part
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
-from revive.models.stored import main_dtype
-from revive.runs.atomic import error_number
-from revive.runs.model_config import read_model_config
+from revive.models.stored_dtype import main_dtype
+from revive.models.text_part import class_to_load, has_text_part
+from revive.sources.model_config import read_model_config
 from revive.sources.refusals import no_safetensors, quantized_by
 from revive.sources.source import Source, find_source
 
@@ -131,7 +131,7 @@ def load_model(
     # What code of the model's own makes of its files, only the values can tell.
     kept = None
     if folder is not None and not trust_remote_code:
-        kept = KeptDigest(folder, (FORM, dtype, transformers.__version__))
+        kept = DigestCache(folder, (FORM, dtype, transformers.__version__))
     fingerprint, quantized = "", ""
     if quantize is not None:
         # The base is known by its checkpoint; what it was rounded to says less.
@@ -161,7 +161,7 @@ def load_model(
     return LoadedModel(name, model, tokenizer, family, fingerprint, quantized, stored)
 
 
-def _fingerprint(model: Any, kept: KeptDigest | None) -> str:
+def _fingerprint(model: Any, kept: DigestCache | None) -> str:
     return model_fingerprint(model) if kept is None else kept.of(lambda: model_fingerprint(model))
 
 

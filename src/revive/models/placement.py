@@ -28,7 +28,7 @@ def entry_device(model: Any) -> torch.device:
     return next(embedding.parameters()).device
 
 
-def comes_and_goes(module: nn.Module) -> bool:
+def is_offloaded(module: nn.Module) -> bool:
     """Whether any weight of a module is in memory only during a forward."""
     return any(hook.offload for part in module.modules() for hook in _hooks(part))
 

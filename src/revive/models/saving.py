@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError
 
 from revive.errors import PrerequisiteError
+from revive.io.atomic import folder_beside, is_disk_full
 from revive.models.loading import LoadedModel
-from revive.models.stored import recast, saved_dtype
+from revive.models.stored_dtype import recast, saved_dtype
 from revive.models.wrappers import adapters_merged
 from revive.paths import refuse_taken
-from revive.runs.atomic import folder_beside, is_disk_full
 
 _SHARD = "4GB"
 

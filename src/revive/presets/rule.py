@@ -5,13 +5,14 @@ and lie between 11 % and 29 % for GPT-J (3-8 of 28) and Llama-3-8B (4-8 of 32). 
 27-35 % for GPT-2 and 12.5-25 % for everything else, at least three blocks where there are so many,
 and never the last block. On the three published models it is one block off at most.
 
-Targets: Polyak's step (`editors.target_steps`), which is as long as the model's own hidden states
-ask for, at most a fifth of them at a time. Published step sizes of Adam are lengths (0.5 for the
-GPT families, 0.1 for Llama-3-8B) and fail on a model whose states are longer: at 0.1 two targets of
-twenty converge on SmolLM2-135M, whose states at block 8 are 5.8 an entry. A target stops once its
-answer leads every other token by a margin in every context: a third of the evaluations and nearly
-the same success (docs/findings.md). Two contexts rather than five cost half, and no success.
-What the rule gives is tried on a few edits before the first batch (`runs.fit`).
+Targets: Polyak's step (`editors.target_solver.target_steps`), which is as long as the model's own
+hidden states ask for, at most a fifth of them at a time. Published step sizes of Adam are lengths
+(0.5 for the GPT families, 0.1 for Llama-3-8B) and fail on a model whose states are longer: at 0.1
+two targets of twenty converge on SmolLM2-135M, whose states at block 8 are 5.8 an entry. A target
+stops once its answer leads every other token by a margin in every context: a third of the
+evaluations and nearly the same success (docs/findings.md). Two contexts rather than five cost half,
+and no success. What the rule gives is tried on a few edits before the first batch
+(`assembly.fit_settings`).
 
 One block: ROME writes at 35 % of GPT2-XL (17 of 48) and at 16-18 % of GPT-J and Llama-3-8B (5 of 28
 and of 32), with a clamp of 4; the rule takes 35 % for GPT-2 and 17 % elsewhere. Fine-tuning writes

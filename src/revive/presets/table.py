@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import yaml
 
-from revive.editors.options import EditorOptions, TargetOptions
 from revive.errors import SpecError
+from revive.options.editors import EditorOptions, TargetOptions
 from revive.presets.facts import ModelFacts
 from revive.presets.rule import editors_by_rule, options_by_rule
 from revive.registry import did_you_mean

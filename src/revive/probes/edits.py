@@ -22,7 +22,7 @@ from revive.data.edits import Edit
 from revive.data.prompts import Prompt, Prompts
 from revive.probes.base import Measurement, Probe, ProbeContext, edits_digest
 from revive.probes.edit_scores import EditScores, shares
-from revive.probes.scoring import TargetScores, score_targets
+from revive.scoring.score import TargetScores, score_targets
 
 
 @dataclass(frozen=True)

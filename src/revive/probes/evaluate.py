@@ -5,17 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from revive.data.edits import Edit
-from revive.lab import battery, facts
+from revive.lab import facts
 from revive.lab.facts import state
 from revive.metrics.outcomes import Outcomes
 from revive.metrics.per_edit import EditTable
 from revive.models.loading import LoadedModel
 from revive.paths import read_text
+from revive.probes import lab_battery
 from revive.probes.answers import answers, edit_row
 from revive.probes.edit_scores import EditScores
 from revive.probes.edits import score_edits
 from revive.probes.generation import GenerationSettings, score_generation
-from revive.probes.scoring import perplexity, score_targets
+from revive.scoring.score import perplexity, score_targets
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def evaluate_model(
     if "facts" in tasks:
         metrics.update(fact_metrics(loaded))
     if "general" in tasks:
-        metrics.update(battery.measure(loaded.model, loaded.tokenizer))
+        metrics.update(lab_battery.measure(loaded.model, loaded.tokenizer))
     outcomes = None
     if "edits" in tasks:
         scored.append(score_edits(loaded.model, loaded.tokenizer, edits))

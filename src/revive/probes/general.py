@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
-from revive.lab import battery
+from revive.probes import lab_battery
 from revive.probes.base import Measurement, Probe, ProbeContext
 
 
@@ -26,7 +26,7 @@ class GeneralProbe(Probe):
     def measure(self, context: ProbeContext) -> Measurement:
         """Measure the battery; the items depend on its own seed only, so runs are comparable."""
         return Measurement(
-            battery.measure(
+            lab_battery.measure(
                 context.model,
                 context.tokenizer,
                 facts=self.facts,

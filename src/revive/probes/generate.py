@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerBase
 
 from revive.data.encoding import encode_prompt
 from revive.data.prompts import Prompt
+from revive.models.forward.runner import context_length, positions_of
 from revive.models.placement import entry_device
-from revive.models.runner import context_length, positions_of
 
 
 @dataclass(frozen=True)

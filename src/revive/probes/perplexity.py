@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 
 from revive.paths import read_text
 from revive.probes.base import Measurement, Probe, ProbeContext
-from revive.probes.scoring import perplexity
+from revive.scoring.score import perplexity
 
 
 @final

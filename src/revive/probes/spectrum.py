@@ -10,8 +10,8 @@ from torch import Tensor
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.drift import Drift, drift
 from revive.linalg.tracking import track
+from revive.models.forward.precision import products
 from revive.models.ledger import Ledger
-from revive.models.precision import products
 from revive.probes.base import Measurement, Probe, ProbeContext
 
 # The overlap is 1 to the square of this sine.

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal, final
 
 from revive.paths import at_home
 from revive.probes.base import Measurement, Probe, ProbeContext
+from revive.scoring.harness import Harness
+from revive.scoring.task_scorer import score_tasks
 from revive.tasks.collect import collect
-from revive.tasks.harness import Harness
 from revive.tasks.result import flat_metrics
-from revive.tasks.score import score_tasks
 from revive.tasks.suites import split
 
 

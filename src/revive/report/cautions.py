@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from revive.report.load import RunRecord
+from revive.report.reading.load import RunRecord
 
 
 def cautions(records: Sequence[RunRecord]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from revive.report.load import RunRecord
+from revive.report.reading.load import RunRecord
 
 NOISE = 0.02
 """Absolute differences up to this are noise, whatever the sample."""

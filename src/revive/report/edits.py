@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from html import escape
 
+from revive.io.json_text import to_json
 from revive.metrics.per_edit import EditRow, EditTable, to_csv
-from revive.report.load import RunRecord
 from revive.report.markup import html_table, section
-from revive.runs.json_text import to_json
+from revive.report.reading.load import RunRecord
 from revive.wording import literal
 
 SHOWN = 100

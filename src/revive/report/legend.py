@@ -5,9 +5,9 @@ from html import escape
 
 from revive.metrics.metric import OURS
 from revive.metrics.page import UNITS
-from revive.report.load import RunRecord
+from revive.report.figures.palette import INK, THEMED, Style, fill, style
 from revive.report.metrics import Metric
-from revive.report.palette import INK, THEMED, Style, fill, style
+from revive.report.reading.load import RunRecord
 
 _DASHES = {"-": "", "--": "7 4", "-.": "8 3 2 3", ":": "2 3"}
 

@@ -15,7 +15,7 @@ from revive.report.compare import (
     compare,
     success,
 )
-from revive.report.load import UNGUARDED, RunRecord
+from revive.report.reading.load import UNGUARDED, RunRecord
 
 TOLD = 3
 """Up to this many guarded arms are each told; of more, the strongest ones."""

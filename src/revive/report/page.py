@@ -6,11 +6,12 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from revive.io.atomic import remove_abandoned, write_text
 from revive.report import sections
 from revive.report.edits import edits, edits_files
-from revive.report.load import RunRecord, load_runs
 from revive.report.markup import html_table, section
 from revive.report.narrative import narrative, thresholds
+from revive.report.reading.load import RunRecord, load_runs
 from revive.report.tables import (
     FORMATS,
     Table,
@@ -20,7 +21,6 @@ from revive.report.tables import (
     with_intervals,
 )
 from revive.report.versus import Versus, against_first, versus_csv, versus_note, versus_table
-from revive.runs.atomic import remove_abandoned, write_text
 
 
 def write_report(runs: Sequence[Path], out: Path, *, title: str) -> Path:

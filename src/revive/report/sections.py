@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from html import escape
 
-from revive.report.accounts import BLOCKS
-from revive.report.bars import (
+from revive.report.figures.bars import (
     BLOCK_TITLES,
     leak_panel,
     phase_names,
     removed_panel,
     seconds_panel,
 )
-from revive.report.frontier import frontier_panel
+from revive.report.figures.frontier import frontier_panel
+from revive.report.figures.plots import curve_panel, retention_panel
 from revive.report.legend import arms_legend, metrics_legend, parts_legend
-from revive.report.load import RunRecord
 from revive.report.markup import cells, html_table, section
 from revive.report.metrics import metric
-from revive.report.plots import curve_panel, retention_panel
+from revive.report.reading.accounts import BLOCKS
+from revive.report.reading.load import RunRecord
 from revive.report.tables import everything
 
 SKILL = ("efficacy", "paraphrase", "neighborhood", "general", "fact_recall", "perplexity")

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from revive.io.atomic import write_text
 from revive.report.markup import cells, html_table, section
 from revive.report.page import Report
-from revive.runs.atomic import write_text
-from revive.runs.sweep_table import Row, markdown
+from revive.sweeps.table import SweepRow, markdown
 
 
 def write_sweep_report(
-    table: Sequence[Row],
+    table: Sequence[SweepRow],
     metrics: Sequence[str],
     failures: Mapping[str, str],
     runs: Sequence[Path],
@@ -49,6 +49,6 @@ def write_sweep_report(
     return Report.of(runs).write(out, title=title, lead=lead)
 
 
-def _runs(row: Row) -> str:
+def _runs(row: SweepRow) -> str:
     every = row.finished + len(row.failed)
     return str(row.finished) if row.finished == every else f"{row.finished} of {every}"

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from revive.report.load import RunRecord
 from revive.report.metrics import BRIEF, HEADLINE, METRICS, Metric, metric
+from revive.report.reading.load import RunRecord
 from revive.wording import cell
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """One value: as printed, as measured, and whether it is the best of its column."""
 
     text: str
@@ -24,11 +24,11 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One arm, or the unedited model."""
 
     label: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Table:
     """A table of metrics: one column a metric, one row an arm."""
 
     columns: tuple[Metric, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
 def headline(records: Sequence[RunRecord]) -> Table:
@@ -48,7 +48,7 @@ def with_intervals(table: Table, records: Sequence[RunRecord]) -> Table:
     """The same table with the 95 % interval of every value that has one."""
     known = {r.label: r.intervals for r in records}
 
-    def cell(label: str, column: Metric, found: Cell) -> Cell:
+    def cell(label: str, column: Metric, found: TableCell) -> TableCell:
         edges = known.get(label, {}).get(column.name)
         if edges is None:
             return found
@@ -56,7 +56,7 @@ def with_intervals(table: Table, records: Sequence[RunRecord]) -> Table:
         return replace(found, text=f"{found.text} [{low}, {high}]")
 
     rows = [
-        Row(
+        TableRow(
             r.label,
             tuple(cell(r.label, m, c) for m, c in zip(table.columns, r.cells, strict=True)),
         )
@@ -82,9 +82,9 @@ def _table(records: Sequence[RunRecord], names: Sequence[str]) -> Table:
     )
     best = {m.name: _best(m, records) for m in columns} if len(records) > 1 else {}
     before = _unedited(records)
-    rows = [Row("unedited", tuple(_cell(m, before.get(m.name), None) for m in columns))]
+    rows = [TableRow("unedited", tuple(_cell(m, before.get(m.name), None) for m in columns))]
     rows += [
-        Row(r.label, tuple(_cell(m, r.value(m.name), best.get(m.name)) for m in columns))
+        TableRow(r.label, tuple(_cell(m, r.value(m.name), best.get(m.name)) for m in columns))
         for r in records
     ]
     return Table(columns, tuple(rows))
@@ -107,9 +107,9 @@ def _best(column: Metric, records: Sequence[RunRecord]) -> float | None:
     return max(values) if column.direction == "higher" else min(values)
 
 
-def _cell(column: Metric, value: float | None, best: float | None) -> Cell:
+def _cell(column: Metric, value: float | None, best: float | None) -> TableCell:
     text = column.format(value)
-    return Cell(text, value, best is not None and text == column.format(best))
+    return TableCell(text, value, best is not None and text == column.format(best))
 
 
 def to_rich(table: Table) -> RichTable:

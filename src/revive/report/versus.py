@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from revive.metrics.table import metric
-from revive.report.load import RunRecord
 from revive.report.paired import ALPHA, Paired, compare_outcomes
-from revive.report.tables import Cell, Row, Table, csv_text
+from revive.report.reading.load import RunRecord
+from revive.report.tables import Table, TableCell, TableRow, csv_text
 
 SHOWN = ("efficacy", "paraphrase", "neighborhood", "score", "efficacy_exact", "paraphrase_exact")
 """Metrics in the printed table; the file of numbers has all of them."""
@@ -80,23 +80,23 @@ def versus_table(found: Sequence[Versus]) -> Table | None:
     """
     known = {pair.metric for one in found for pair in one.pairs}
     columns = tuple(metric(name) for name in SHOWN if name in known)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for one in found:
         pairs = {pair.metric: pair for pair in one.pairs}
         if pairs:
             cells = tuple(_cell(pairs.get(m.name), m.direction) for m in columns)
-            rows.append(Row(f"{one.label} − {one.reference}", cells))
+            rows.append(TableRow(f"{one.label} − {one.reference}", cells))
     return Table(columns, tuple(rows)) if rows and columns else None
 
 
-def _cell(pair: Paired | None, direction: str) -> Cell:
+def _cell(pair: Paired | None, direction: str) -> TableCell:
     if pair is None:
-        return Cell("–")
+        return TableCell("–")
     text = f"{pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
     if pair.within_noise:
-        return Cell(f"≈ {text}", pair.difference)
+        return TableCell(f"≈ {text}", pair.difference)
     better = (pair.difference > 0) == (direction == "higher")
-    return Cell(text, pair.difference, best=better and direction != "none")
+    return TableCell(text, pair.difference, best=better and direction != "none")
 
 
 def versus_csv(found: Sequence[Versus]) -> str:

@@ -20,8 +20,8 @@ from typing import Any
 
 from revive.errors import SpecError
 from revive.registry import did_you_mean
-from revive.runs.schema import AlarmSpec
-from revive.runs.summary import standing
+from revive.run_folder.summary import standing
+from revive.spec.schema import AlarmSpec
 
 _WINDOW = 4
 _FARTHEST = 1e9

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from revive.editors.base import NOT_FINITE
 from revive.errors import NumericalError, SpecError
-from revive.runs.journal import Journal
-from revive.runs.store import RunFolder
-from revive.runs.summary import standing
+from revive.run_folder.journal import Journal
+from revive.run_folder.store import RunFolder
+from revive.run_folder.summary import standing
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class EditFailure:
     """An edit that could not be made."""
 
     id: str
@@ -27,7 +27,7 @@ def check_made(folder: Path) -> str | None:
     """
     events = standing(Journal.read(RunFolder.open(folder).journal))
     batches = [e for e in events if e["event"] == "batch"]
-    failed = [Failure(f["id"], f["reason"]) for e in batches for f in e["failed"]]
+    failed = [EditFailure(f["id"], f["reason"]) for e in batches for f in e["failed"]]
     if not failed:
         return None
     made = len({i for e in batches for i in e["made"]})

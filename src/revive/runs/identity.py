@@ -8,15 +8,15 @@ from typing import Any, cast
 from revive.data.readers import LoadedEdits, load_edits
 from revive.data.stream import Stream
 from revive.errors import SpecError
+from revive.io.json_text import numbers, to_json
+from revive.io.sealed import checksum
 from revive.models.fingerprint import is_model, is_sample
 from revive.models.loading import LoadedModel
-from revive.runs.journal import Event
-from revive.runs.json_text import numbers, to_json
-from revive.runs.resolve import whole_guard
-from revive.runs.schema import EditorSpec, GuardSpec, RunSpec
-from revive.runs.sealed import checksum
-from revive.runs.spec import editor_options, parse_stored_spec
-from revive.runs.store import RunFolder
+from revive.run_folder.journal import Event
+from revive.run_folder.store import RunFolder
+from revive.spec.parsing import editor_options, parse_stored_spec
+from revive.spec.resolve import whole_guard
+from revive.spec.schema import EditorSpec, GuardSpec, RunSpec
 
 _LOG = logging.getLogger(__name__)
 

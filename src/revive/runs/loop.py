@@ -8,22 +8,25 @@ from typing import Any
 
 import torch
 
+from revive.assembly.build import load_for
+from revive.assembly.fit_settings import build_fitted
 from revive.data.edits import Edit
 from revive.data.prompts import check_forms
 from revive.data.readers import LoadedEdits
+from revive.engine.engine import BatchResult
+from revive.io.cache import cache_folder
+from revive.models.forward.precision import products
 from revive.models.loading import LoadedModel
 from revive.models.placement import entry_device
-from revive.models.precision import products
 from revive.probes.base import Measurement, ProbeContext
+from revive.run_folder.edit_table import write_table
+from revive.run_folder.journal import Event
+from revive.run_folder.known_files import Known
+from revive.run_folder.store import RunFolder
+from revive.run_folder.summary import ended_at, failed, removed, standing, summarise
 from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
-from revive.runs.answers import ask
-from revive.runs.build import load_for
-from revive.runs.cache import cache_folder
-from revive.runs.edit_table import write_table
-from revive.runs.engine import BatchResult
 from revive.runs.environment import environment, memory_peaks
-from revive.runs.feed import feeding, make_sinks
-from revive.runs.fit import build_fitted
+from revive.runs.final_answers import ask
 from revive.runs.identity import (
     check_edits,
     check_model,
@@ -33,18 +36,15 @@ from revive.runs.identity import (
     run_identity,
     spec_record,
 )
-from revive.runs.journal import Event
-from revive.runs.known_files import Known
 from revive.runs.measurements import MeasurementCache
-from revive.runs.observe import Observer
+from revive.runs.observers import Observer
 from revive.runs.probing import line_of, make_probe, measured_at
 from revive.runs.repair import looked_at, most, unanswered
 from revive.runs.replay import restore
-from revive.runs.schema import RunSpec, SinkSpec
-from revive.runs.spec import dump_spec, load_stored_spec, with_sinks
-from revive.runs.store import RunFolder
-from revive.runs.summary import ended_at, failed, removed, standing, summarise
+from revive.sinks.dispatch import dispatching, make_sinks
 from revive.sources.source import stored_as
+from revive.spec.parsing import dump_spec, load_stored_spec, with_sinks
+from revive.spec.schema import RunSpec, SinkSpec
 
 UNEDITED_SAMPLE = 200
 """Edits of the stream that the unedited model is measured on, where a probe sets no sample."""
@@ -80,7 +80,7 @@ def start(
     with run_folder.lock():
         run_folder.write_spec(dump_spec(spec))
         run = _Run(spec, run_folder, loaded, edits, observer or Observer())
-        with feeding(sinks, run.spec, run_folder, run.journal):
+        with dispatching(sinks, run.spec, run_folder, run.journal):
             run.announce(edits)
             return run.drive(0)
 
@@ -118,7 +118,7 @@ def resume(
         stopped = stopped_by_alarm(events) is not None and not run_folder.summary.exists()
         if stopped or (events and events[-1]["event"] == "finish"):
             if sinks:
-                with feeding(fed, spec, run_folder, journal):
+                with dispatching(fed, spec, run_folder, journal):
                     pass
             # Nothing is left to do, but a kill may have come before the summary was written.
             return _summarise(spec, run_folder, events)
@@ -130,7 +130,7 @@ def resume(
         # A kill inside a rollback leaves files of steps that its journal line has undone.
         run_folder.drop_after(run.journal.committed_step())
         step = restore(run_folder, run.journal, run.built.engine)
-        with feeding(fed, run.spec, run_folder, run.journal):
+        with dispatching(fed, run.spec, run_folder, run.journal):
             if run.journal.events():
                 run.journal.append("resume", step)
             else:

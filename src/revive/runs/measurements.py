@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from revive.errors import PrerequisiteError
+from revive.io.atomic import write_text
+from revive.io.json_text import numbers, read_json, to_json
 from revive.models.loading import LoadedModel
 from revive.probes.base import Measurement, Probe, ProbeContext
-from revive.runs.atomic import write_text
-from revive.runs.json_text import numbers, read_json, to_json
 
 
 class MeasurementCache:

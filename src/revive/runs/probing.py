@@ -5,8 +5,8 @@ from typing import Any
 
 from revive import registry
 from revive.probes.base import Measurement, Probe
-from revive.runs.schema import ProbeSpec
-from revive.runs.spec import probe_settings
+from revive.spec.parsing import probe_settings
+from revive.spec.schema import ProbeSpec
 
 
 def make_probe(spec: ProbeSpec) -> Probe:

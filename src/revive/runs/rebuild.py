@@ -3,21 +3,21 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from revive.assembly.build import load_from_spec
 from revive.errors import SpecError
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel
-from revive.runs.build import load_from_spec
+from revive.run_folder.journal import Journal
+from revive.run_folder.known_files import Known
+from revive.run_folder.store import RunFolder
 from revive.runs.identity import check_model, check_spec
-from revive.runs.journal import Journal
-from revive.runs.known_files import Known
 from revive.runs.replay import restore_ledger
-from revive.runs.schema import RunSpec
-from revive.runs.spec import load_stored_spec
-from revive.runs.store import RunFolder
+from revive.spec.parsing import load_stored_spec
+from revive.spec.schema import RunSpec
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class RebuiltModel:
     """A run's model at some batch.
 
     Attributes:
@@ -35,7 +35,7 @@ class Rebuilt:
 
 def rebuild(
     folder: Path, to: int | None = None, *, lazily: bool = False, trust_code: bool = False
-) -> Rebuilt:
+) -> RebuiltModel:
     """Rebuild model and ledger.
 
     A base that the run held quantised is the unquantised one here: the edited projections never
@@ -67,7 +67,7 @@ def rebuild(
     loaded = load_from_spec(model, layers, trust_code=trust_code)
     check_model(run, events, loaded)
     ledger = Ledger(loaded.model, loaded.family.sites(loaded.model, layers=layers))
-    return Rebuilt(spec, loaded, ledger, restore_ledger(run, events, ledger, to))
+    return RebuiltModel(spec, loaded, ledger, restore_ledger(run, events, ledger, to))
 
 
 def finish_model(folder: Path, to: int | None = None) -> LoadedModel:

@@ -11,11 +11,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from revive.data.edits import Edit
+from revive.data.latest_edits import fact_of
 from revive.data.prompts import Prompts
-from revive.data.standing import fact_of
 from revive.data.stream import Stream
-from revive.probes.scoring import score_targets
-from revive.runs.schema import RepairSpec
+from revive.scoring.score import score_targets
+from revive.spec.schema import RepairSpec
 
 
 def looked_at(

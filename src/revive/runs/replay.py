@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from revive.engine.engine import STATE, Engine, stored_columns, stored_updates
+from revive.io.sealed import DamagedError
 from revive.linalg.lowrank import LowRank
 from revive.models.ledger import Ledger
-from revive.runs.engine import STATE, Engine, stored_columns, stored_updates
-from revive.runs.journal import Journal
-from revive.runs.known_files import Event, Known
-from revive.runs.sealed import DamagedError
-from revive.runs.store import RunFolder
-from revive.runs.summary import standing
+from revive.run_folder.journal import Journal
+from revive.run_folder.known_files import Event, Known
+from revive.run_folder.store import RunFolder
+from revive.run_folder.summary import standing
 
 _LOG = logging.getLogger(__name__)
 

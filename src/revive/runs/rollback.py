@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from revive.engine.engine import stored_columns, stored_updates
 from revive.errors import PrerequisiteError, SpecError
+from revive.io.atomic import write_bytes
+from revive.io.sealed import DamagedError
 from revive.linalg.lowrank import LowRank
-from revive.runs.atomic import write_bytes
-from revive.runs.contradictions import contradiction
-from revive.runs.engine import stored_columns, stored_updates
+from revive.run_folder.contradictions import contradiction
+from revive.run_folder.journal import Event, Journal, remains
+from revive.run_folder.journal_witness import Witness, write_witness
+from revive.run_folder.known_files import Known
+from revive.run_folder.store import RunFolder
+from revive.run_folder.summary import removed, standing
 from revive.runs.identity import check_edits, ordered, read_edits
-from revive.runs.journal import Event, Journal, remains
-from revive.runs.known_files import Known
-from revive.runs.moved import GENERAL, Moved, SideEffects, Told
 from revive.runs.probing import make_probe
 from revive.runs.rebuild import rebuild
 from revive.runs.replay import BatchContents, standing_updates
-from revive.runs.sealed import DamagedError
-from revive.runs.store import RunFolder
-from revive.runs.summary import removed, standing
-from revive.runs.witness import Witness, write_witness
+from revive.runs.side_effects import GENERAL, EditRemoval, SideEffects, Told
 from revive.wording import counted
 
 SAMPLE = 200
@@ -43,7 +43,7 @@ class Undone:
     removed: tuple[str, ...]
     norm: float
     note: str
-    moved: Moved | None = None
+    moved: EditRemoval | None = None
 
 
 def rollback_to(folder: Path, step: int) -> Undone:

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from revive.run_folder.journal import Journal
+from revive.run_folder.store import RunFolder
+from revive.run_folder.summary import NO_METRICS, standing, summarise
 from revive.runs.alarm import edits_left, stopped_by_alarm, told
-from revive.runs.journal import Journal
-from revive.runs.spec import load_stored_spec
-from revive.runs.store import RunFolder
-from revive.runs.summary import NO_METRICS, standing, summarise
+from revive.spec.parsing import load_stored_spec
 
 _AT_REST = {"finish": "finished", "rollback": "rolled back"}
 """What a run is whose last event that was."""

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from revive.errors import SpecError
-from revive.runs.contradictions import contradiction
-from revive.runs.edit_table import read_table
+from revive.io.sealed import DamagedError
+from revive.io.signed_json import unsigned
+from revive.run_folder.contradictions import contradiction
+from revive.run_folder.edit_table import read_table
+from revive.run_folder.journal import Event, remains
+from revive.run_folder.journal_witness import read_witness
+from revive.run_folder.known_files import Known
+from revive.run_folder.store import RunFolder
+from revive.run_folder.summary import ended_at
 from revive.runs.identity import check_spec
-from revive.runs.journal import Event, remains
-from revive.runs.known_files import Known
 from revive.runs.replay import UNVERIFIABLE, BatchContents, standing_updates
-from revive.runs.sealed import DamagedError
-from revive.runs.signed_json import unsigned
-from revive.runs.spec import load_stored_spec
-from revive.runs.store import RunFolder
-from revive.runs.summary import ended_at
-from revive.runs.witness import read_witness
+from revive.spec.parsing import load_stored_spec
 
 _SAME = 1e-4
 """Relative distance up to which a checkpoint is the sum of the updates: they are summed in another

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from revive.runs.summary import standing
+from revive.run_folder.summary import standing
 from revive.sinks.base import Point
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+from revive.io.yaml_text import format_yaml
 from revive.paths import at_home
-from revive.runs.yaml_text import format_yaml
 from revive.sinks.base import Point, Sink, SinkRun
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 from revive.sinks.base import Point, Sink, SinkRun
-from revive.sinks.told import Told
+from revive.sinks.cursor import Cursor
 
 
 @final
@@ -31,7 +31,7 @@ class Trackio(Sink):
         """Begin a Trackio run or go on with it, and send what it has not seen."""
         import trackio  # pyright: ignore[reportMissingImports]
 
-        self._told = Told.read(run.folder / "trackio.json")
+        self._told = Cursor.read(run.folder / "trackio.json")
         # Runs are told apart by their names, and folders of one name are common.
         self._run: Any = trackio.init(
             project=self._project,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 from revive.sinks.base import Point, Sink, SinkRun
-from revive.sinks.told import Told
+from revive.sinks.cursor import Cursor
 
 
 @final
@@ -34,7 +34,7 @@ class Wandb(Sink):
         """Begin a W&B run or go on with it, and send what it has not seen."""
         import wandb  # pyright: ignore[reportMissingImports]
 
-        self._told = Told.read(run.folder / "wandb" / "revive.json")
+        self._told = Cursor.read(run.folder / "wandb" / "revive.json")
         self._told.path.parent.mkdir(exist_ok=True)
         self._run: Any = wandb.init(
             project=self._project,

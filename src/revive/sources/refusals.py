@@ -6,7 +6,7 @@ from textwrap import shorten
 from typing import Any
 
 from revive.errors import SpecError
-from revive.runs.json_text import read_json
+from revive.io.json_text import read_json
 
 _ADAPTER = "adapter_config.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from revive.errors import SpecError
-from revive.lab import battery
 from revive.lab.facts import relations, state
+from revive.models.forward.precision import products
 from revive.models.loading import LoadedModel
-from revive.models.precision import products
 from revive.paths import read_text
-from revive.probes.scoring import perplexity, score_targets
+from revive.probes import lab_battery
+from revive.scoring.score import perplexity, score_targets
 from revive.studies.task_ability import TaskAbility
 
 Ability = Callable[[], Mapping[str, float]]
@@ -73,8 +73,8 @@ def model_ability(
     read = {f"{PROSE}_{path.stem}": _read(path) for path in texts}
     if len(read) < len(texts):
         raise SpecError("--text: two files have the same name, and so would their measures.")
-    read = {PROSE: battery.prose(items.words), **read}
-    facts = battery.kept_facts(items.facts, 0)
+    read = {PROSE: lab_battery.prose(items.words), **read}
+    facts = lab_battery.kept_facts(items.facts, 0)
     prompts = [state(relations()[fact.relation].templates[0], fact.subject) for fact in facts]
     objects = [fact.object for fact in facts]
 
@@ -87,8 +87,8 @@ def model_ability(
                     loaded.model,
                     loaded.tokenizer,
                     text,
-                    window=battery.WINDOW,
-                    stride=battery.WINDOW - 1,
+                    window=lab_battery.WINDOW,
+                    stride=lab_battery.WINDOW - 1,
                 )
             )
             for name, text in read.items()
@@ -97,7 +97,7 @@ def model_ability(
         values[FACTS] = -float(scores.nll.double().mean())
         values[RECALL] = float(scores.exact.double().mean())
         if items.pairs:
-            found = battery.skills(
+            found = lab_battery.skills(
                 loaded.model,
                 loaded.tokenizer,
                 facts=items.facts,

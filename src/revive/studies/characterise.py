@@ -7,17 +7,17 @@ from typing import Any
 
 from torch import Tensor
 
-from revive.editors.moments import collect_moments
+from revive.engine.text_statistics import moment_texts
+from revive.io.atomic import write_text
+from revive.io.cache import cache_folder
+from revive.models.forward.runner import BlockRunner, context_length
 from revive.models.ledger import Ledger
 from revive.models.loading import LoadedModel, load_model
-from revive.models.runner import BlockRunner, context_length
+from revive.moments.input_moments import collect_moments
 from revive.report.study_page import Chapter
-from revive.runs.atomic import write_text
-from revive.runs.cache import cache_folder
-from revive.runs.layers import blocks_of
-from revive.runs.resolve import stand_in_text
-from revive.runs.schema import MomentsSpec
-from revive.runs.text_statistics import moment_texts
+from revive.spec.layers import blocks_of
+from revive.spec.resolve import stand_in_text
+from revive.spec.schema import MomentsSpec
 from revive.studies.ability import (
     LIKELIHOODS,
     QUICK,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from revive.report.svg import inline, panel, save
+from revive.report.figures.svg import inline, panel, save
 
 _HEIGHT = 3.7  # inches, legend included
 

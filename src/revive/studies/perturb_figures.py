@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from revive.report.palette import style
+from revive.report.figures.palette import style
 from revive.studies.figures import StudyFigure, legend_below
 from revive.studies.sensitivity import loss
 

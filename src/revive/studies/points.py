@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from revive.errors import SpecError
-from revive.runs.atomic import disk_full, is_disk_full
-from revive.runs.json_text import named, numbers, read_json
+from revive.io.atomic import disk_full, is_disk_full
+from revive.io.json_text import named, numbers, read_json
 
 Values = dict[str, float]
 

@@ -44,7 +44,7 @@ class ReconstructSettings:
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class ReconstructedWeight:
     """One selection at one p.
 
     Attributes:
@@ -79,7 +79,7 @@ class Reconstruction:
     sites: tuple[str, ...]
     zero: Mapping[str, float]
     intact: Mapping[str, float]
-    rows: tuple[Rebuilt, ...]
+    rows: tuple[ReconstructedWeight, ...]
     holding: Mapping[float, float]
     settings: ReconstructSettings
     resolution: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -201,9 +201,9 @@ def _abilities(values: Values) -> Values:
     return {k: v for k, v in values.items() if k not in ("kept_energy", "kept_count")}
 
 
-def _row(selection: Selection, share: float, points: Sequence[Values]) -> Rebuilt:
+def _row(selection: Selection, share: float, points: Sequence[Values]) -> ReconstructedWeight:
     measures = _abilities(points[0])
-    return Rebuilt(
+    return ReconstructedWeight(
         selection,
         share,
         fmean(p["kept_energy"] for p in points),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
-from revive.report.palette import INK, style
+from revive.report.figures.palette import INK, style
 from revive.studies.figures import StudyFigure, legend_below
 from revive.studies.recovery import recovery
 

@@ -13,7 +13,7 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ResampledEstimate:
     """A number, its 95 % interval, and how often the null does as well (None where not asked)."""
 
     value: float

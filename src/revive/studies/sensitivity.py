@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import stats
 
-from revive.studies.resampling import Estimate, Interval, spearman
+from revive.studies.resampling import Interval, ResampledEstimate, spearman
 
 if TYPE_CHECKING:
     from revive.studies.perturb import BandNoise, Perturbation, Setting
@@ -39,10 +39,10 @@ class Trend:
 
     setting: "Setting"
     measure: str
-    correlation: Estimate
-    top: Estimate
-    bottom: Estimate
-    isotropic: Estimate
+    correlation: ResampledEstimate
+    top: ResampledEstimate
+    bottom: ResampledEstimate
+    isotropic: ResampledEstimate
 
     @property
     def order(self) -> Order:
@@ -57,15 +57,15 @@ def trends(found: "Perturbation", measure: str) -> list[Trend]:
     return [_trend(found, setting, measure) for setting in settings]
 
 
-def loss(row: "BandNoise", measure: str) -> Estimate:
+def loss(row: "BandNoise", measure: str) -> ResampledEstimate:
     """Mean loss over the draws of noise, with a Student 95 % interval."""
     return mean_of(row.losses[measure])
 
 
-def mean_of(values: Sequence[float]) -> Estimate:
+def mean_of(values: Sequence[float]) -> ResampledEstimate:
     """Mean with a Student 95 % interval; unbounded for fewer than two values."""
     mean = fmean(values)
-    return Estimate(mean, student(values))
+    return ResampledEstimate(mean, student(values))
 
 
 def student(values: Sequence[float]) -> Interval:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from revive.studies.resampling import Estimate
+from revive.studies.resampling import ResampledEstimate
 from revive.wording import cell
 
 
@@ -40,7 +40,7 @@ class StudyTable:
         return buffer.getvalue()
 
 
-def estimate_text(found: Estimate, digits: int = 3) -> str:
+def estimate_text(found: ResampledEstimate, digits: int = 3) -> str:
     """Value [95 % interval]; the value alone where the interval is unbounded."""
     value = f"{found.value:+.{digits}f}"
     low, high = found.interval

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from revive.models.loading import LoadedModel
+from revive.scoring.harness import Harness
+from revive.scoring.task_scorer import score_tasks
 from revive.tasks.collect import Prepared, collect
-from revive.tasks.harness import Harness
 from revive.tasks.result import digest, flat_metrics
-from revive.tasks.score import score_tasks
 from revive.tasks.suites import SIX, split
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from revive.models.entry import Normed
 from revive.models.family import Family
+from revive.models.residual_write import Normed
 
 
 def _capped(model: Any, logits: Tensor) -> Tensor:

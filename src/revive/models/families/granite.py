@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from revive.models.entry import Scaled
 from revive.models.family import Family
+from revive.models.residual_write import Scaled
 
 
 def _scaled(model: Any, logits: Tensor) -> Tensor:

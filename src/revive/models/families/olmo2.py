@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from revive.models.entry import Normed
 from revive.models.family import Family
+from revive.models.residual_write import Normed
 
 
 def _entry(block: Any) -> Normed:

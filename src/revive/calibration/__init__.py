@@ -1,0 +1,1 @@
+"""Strength and tau by a stated rule, on one fresh batch."""

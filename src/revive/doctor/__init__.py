@@ -1,0 +1,1 @@
+"""Whether a model can be edited: what its sites, tokenizer, weights and numbers say."""

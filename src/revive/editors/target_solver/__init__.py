@@ -1,0 +1,1 @@
+"""Target states: the problem, its settings, steps, and what solves it."""

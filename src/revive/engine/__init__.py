@@ -1,0 +1,1 @@
+"""One batch as a transaction: targets, updates, guard, ledger."""

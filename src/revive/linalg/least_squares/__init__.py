@@ -1,0 +1,1 @@
+"""One regularised least squares for every editor and guard, and what stands in it."""

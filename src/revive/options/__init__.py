@@ -1,0 +1,1 @@
+"""Settings of what can be named in a spec: editors, guards, probes, sinks. No torch."""

@@ -1,0 +1,1 @@
+"""What a model says of given tokens, and of the items of public test sets."""

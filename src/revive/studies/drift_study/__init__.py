@@ -1,0 +1,1 @@
+"""Many runs: what leads a collapse, and what an alarm on it is worth."""
