@@ -20,7 +20,7 @@ from revive.data.order import batches, order_edits
 from revive.editors.key_sweep import KeySweep
 from revive.editors.memit import encode_batch
 from revive.io.cache import cache_folder
-from revive.runs.identity import read_edits
+from revive.spec.edit_stream import read_edits
 from revive.spec.parsing import parse_spec, read_model_config, resolve
 from revive.spec.schema import RunSpec
 

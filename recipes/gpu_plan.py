@@ -7,8 +7,8 @@ from typing import Any
 
 from frontier import GUARDS
 from frontier_tables import arm_name
+from lab.architecture import Size
 
-from revive.lab.architecture import Size
 from revive.studies.ability import AbilityItems
 from revive.sweeps.demo import lab_spec
 from revive.sweeps.variants import RunVariant
@@ -19,7 +19,7 @@ CORE = ("none", "revive .1", "constrained .1")
 
 @dataclass(frozen=True)
 class Training:
-    """One stage of training; see `revive.lab.train`."""
+    """One stage of training; see `recipes.lab.train`."""
 
     exposures: int
     rate: float

@@ -9,9 +9,9 @@ from typing import Any
 
 from gpu_plan import Cell, Fitted, Plan, Training, arms, editor_spec, model_parts, passes
 
+from lab import card, evaluate, mix, train
 from revive.assembly.calibrate_from_spec import scan_strength
 from revive.errors import PrerequisiteError
-from revive.lab import card, evaluate, mix, train
 from revive.report.study_page import Chapter
 from revive.spec.parsing import parse_spec, read_model_config, resolve
 from revive.studies.characterise import Subject, perturb_chapter, reconstruct_chapter

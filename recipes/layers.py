@@ -21,7 +21,7 @@ from revive.io.cache import cache_folder
 from revive.models.family import family_of
 from revive.models.loading import LoadedModel
 from revive.probes.edits import score_edits
-from revive.runs.identity import read_edits
+from revive.spec.edit_stream import read_edits
 from revive.spec.parsing import parse_spec, read_model_config, resolve
 from revive.spec.schema import RunSpec
 

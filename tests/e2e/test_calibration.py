@@ -28,8 +28,8 @@ from revive.errors import NumericalError
 from revive.linalg.least_squares.null_space import NullSpace
 from revive.options.editors import RIDGES as GRID
 from revive.probes.edits import score_edits
-from revive.runs.identity import read_edits
 from revive.runs.loop import resume, start
+from revive.spec.edit_stream import read_edits
 from revive.spec.parsing import load_spec, read_model_config, resolve
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=len(GRID))

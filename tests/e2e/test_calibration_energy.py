@@ -13,7 +13,7 @@ from revive.calibration.energy import COST, ENERGIES, calibrate_energy, choose_e
 from revive.calibration.trials import CalibrationTrial
 from revive.errors import NumericalError, SpecError
 from revive.probes.edits import score_edits
-from revive.runs.identity import read_edits
+from revive.spec.edit_stream import read_edits
 from revive.spec.parsing import load_spec, read_model_config, resolve
 
 SCORES = st.lists(st.floats(0, 1), min_size=len(ENERGIES), max_size=len(ENERGIES))

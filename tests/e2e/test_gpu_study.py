@@ -127,9 +127,8 @@ def test_the_order_of_runs_is_from_the_core_outwards(gpu_study):
 
 def test_the_large_model_is_what_it_is_said_to_be():
     import torch
+    from lab.architecture import config
     from transformers import LlamaForCausalLM
-
-    from revive.lab.architecture import config
 
     shape = config("large", 6144, 0, 1)
     assert shape.num_hidden_layers >= 12

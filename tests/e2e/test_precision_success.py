@@ -13,7 +13,7 @@ from revive.assembly.build import build, load_from_spec
 from revive.data.order import batches, order_edits
 from revive.models.loading import load_model
 from revive.probes.edits import score_edits
-from revive.runs.identity import read_edits
+from revive.spec.edit_stream import read_edits
 from revive.spec.parsing import parse_spec, read_model_config, resolve
 
 SIZE = 10

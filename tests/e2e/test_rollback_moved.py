@@ -9,11 +9,11 @@ from e2e_runs import journal, revive, run_here, write_spec_in
 from revive.errors import SpecError
 from revive.probes.edits import score_edits
 from revive.probes.retention_snapshot import RetentionSnapshot, retention_change, retention_snapshot
-from revive.runs.identity import read_edits
 from revive.runs.loop import resume
 from revive.runs.rebuild import finish_model
 from revive.runs.rollback import rollback_edit
 from revive.runs.status import run_status
+from revive.spec.edit_stream import read_edits
 from revive.spec.parsing import load_spec
 
 STRONG = {"ridge": 0.01, "clamp": 100.0, "lr": 0.5}

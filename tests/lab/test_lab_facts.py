@@ -2,9 +2,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from recipes.lab.select import select
 from revive.lab import facts as lab_facts
 from revive.lab import load_facts, relations
-from revive.lab.select import select
 
 
 def test_table_has_the_promised_size():

@@ -6,10 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from revive.lab import load_facts, mix, packing, relations, train
-from revive.lab.objective import weighted_loss
-from revive.lab.schedule import Schedule
-from revive.lab.train import _document_mask
+from recipes.lab import mix, packing, train
+from recipes.lab.objective import weighted_loss
+from recipes.lab.schedule import Schedule
+from recipes.lab.train import _document_mask
+from revive.lab import load_facts, relations
 from shared import shared
 
 

@@ -7,13 +7,13 @@ import pytest
 from revive import registry
 from revive.apply_edits import SOLVED_UNDER_GUARDS, default_guard
 from revive.errors import PrerequisiteError, SpecError
+from revive.estimate.estimate import estimate
 from revive.presets.facts import model_facts
 from revive.presets.rule import layers_by_rule
 from revive.presets.table import presets
 from revive.spec.parsing import (
     dump_spec,
     editor_options,
-    estimate,
     load_spec,
     parse_spec,
     read_model_config,

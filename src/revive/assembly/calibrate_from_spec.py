@@ -13,8 +13,8 @@ from revive.engine.text_statistics import Notify, silent
 from revive.errors import SpecError
 from revive.io.cache import cache_folder
 from revive.presets.facts import ModelFacts
-from revive.runs.identity import read_edits
 from revive.spec.block_choice import BlockChoice, BlockTrial, choose_blocks, ranges
+from revive.spec.edit_stream import read_edits
 from revive.spec.parsing import editor_options
 from revive.spec.schema import RunSpec
 

@@ -8,7 +8,7 @@ from typing import overload
 from torch import Tensor
 
 from revive.errors import SpecError
-from revive.guards.base import Guard, GuardResult, Protector, SiteStatistics
+from revive.guards.rule import GuardResult, GuardRule, Protector, SiteStatistics
 from revive.linalg.basis import SpectralBasis
 from revive.linalg.blocks import Blocks
 from revive.linalg.cache import BasisCache
@@ -36,7 +36,7 @@ class FittedGuard:
 
     def __init__(
         self,
-        guard: Guard,
+        guard: GuardRule,
         weights: Mapping[str, Tensor | Later],
         *,
         transposed: frozenset[str] = frozenset(),

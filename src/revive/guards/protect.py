@@ -11,8 +11,8 @@ from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from revive.errors import NumericalError, SpecError
-from revive.guards.base import Guard
 from revive.guards.fitted import FittedGuard, Weights, unknown_site
+from revive.guards.rule import GuardRule
 from revive.linalg.cache import BasisCache
 from revive.models.wrappers import has_adapters, plain_name, unwrap
 
@@ -28,7 +28,7 @@ class ModelGuard(FittedGuard):
 
     def __init__(
         self,
-        guard: Guard,
+        guard: GuardRule,
         model: nn.Module,
         weights: Mapping[str, Tensor],
         transposed: frozenset[str],
@@ -39,7 +39,7 @@ class ModelGuard(FittedGuard):
 
     @staticmethod
     def fit(
-        guard: Guard,
+        guard: GuardRule,
         model: nn.Module,
         sites: str | Sequence[str],
         *,
@@ -121,7 +121,7 @@ class ModelGuard(FittedGuard):
         """A callback for `transformers.Trainer` that guards every step of a training."""
         from revive.guards.trainer import GuardCallback  # transformers: only who trains with it
 
-        return GuardCallback(self)
+        return GuardCallback(self.attach)
 
     def weight(self, key: str) -> Tensor:
         """A guarded weight as it stands, canonical `[d_out, d_in]`, fp32 or fp64."""

@@ -1,21 +1,26 @@
 """A guard in `transformers.Trainer`: `Trainer(..., callbacks=[guard.callback()])`."""
 
-from typing import Any, final
+from collections.abc import Callable
+from typing import Any, Protocol, final
 
+from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from revive.errors import SpecError
-from revive.guards.protect import Attachment, ModelGuard
+
+
+class _Attachment(Protocol):
+    def remove(self) -> None: ...
 
 
 @final
 class GuardCallback(TrainerCallback):
     """Filters every optimizer step between the beginning and the end of a training."""
 
-    def __init__(self, guard: ModelGuard) -> None:
-        """Nothing happens before training begins."""
-        self._guard = guard
-        self._attachment: Attachment | None = None
+    def __init__(self, attach: Callable[[Optimizer], _Attachment]) -> None:
+        """Nothing happens before training begins, when `attach` is given the optimizer."""
+        self._attach = attach
+        self._attachment: _Attachment | None = None
 
     def on_train_begin(
         self,
@@ -36,7 +41,7 @@ class GuardCallback(TrainerCallback):
                 "guard: the trainer gave its callback no optimizer (DeepSpeed keeps its own); "
                 "attach the guard to the optimizer that makes the steps, or use guard.protect."
             )
-        self._attachment = self._guard.attach(optimizer)
+        self._attachment = self._attach(optimizer)
 
     def on_train_end(
         self,

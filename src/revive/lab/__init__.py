@@ -1,7 +1,6 @@
-"""The embedded lab model: its facts, its text, and the recipe that trains it.
+"""The embedded lab model: its facts, its text, its weights.
 
-Nothing here needs the network or the data the model was trained from; only
-`revive.lab.select` and `revive.lab.train` read source data, given with `--data`.
+Nothing here needs the network or the data the model was trained from; `recipes/lab` made both.
 """
 
 from revive.lab.facts import Fact, Relation, load_facts, relations

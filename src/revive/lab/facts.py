@@ -71,7 +71,7 @@ def load_facts() -> tuple[Fact, ...]:
             raise ValueError(
                 f"{path.name}:{number}: expected id, relation, subject, object and "
                 f"'editable' or 'kept', tab-separated, got {line!r}; reinstall the package or "
-                "rebuild the table with `python -m revive.lab.select`"
+                "rebuild the table with `python -m recipes.lab.select`"
             )
         facts.append(Fact(*cells[:4], split=cells[4]))
     return tuple(facts)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from revive.spec.schema import Count, Seed
+from revive.options.numbers import Count, Seed
 
 
 class _Options(BaseModel):

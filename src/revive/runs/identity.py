@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import shorten
 from typing import Any, cast
 
-from revive.data.readers import LoadedEdits, load_edits
-from revive.data.stream import Stream
+from revive.data.readers import LoadedEdits
 from revive.errors import SpecError
 from revive.io.json_text import numbers, to_json
 from revive.io.sealed import checksum
@@ -25,27 +24,6 @@ _FREE = ("label", "role", "sinks", "checkpoint", "alarm")
 _MOVABLE = ("edits.path", "model.name", "model.device", "model.device_map")
 """May lie elsewhere now; edits and model are known by their fingerprints."""
 _TOLD = 5
-
-
-def read_edits(spec: RunSpec) -> LoadedEdits:
-    """The stream a spec names, before ordering."""
-    edits = spec.edits
-    return load_edits(
-        edits.path,
-        format=edits.format,
-        limit=edits.limit,
-        on_conflict=edits.on_conflict,
-        seed=edits.seed,
-        skip_bad=edits.skip_bad,
-        chat=edits.chat,
-        joiner=edits.joiner,
-    )
-
-
-def ordered(spec: RunSpec, edits: LoadedEdits) -> Stream:
-    """The stream in the order in which it is made, batch by batch."""
-    chosen = spec.edits
-    return Stream(edits.edits, chosen.order, chosen.seed, chosen.batch_size)
 
 
 def check_edits(run: RunFolder, events: Sequence[Event], edits: LoadedEdits) -> None:

@@ -27,15 +27,7 @@ from revive.run_folder.summary import ended_at, failed, removed, standing, summa
 from revive.runs.alarm import AlarmWatch, check_metric, stopped_by_alarm, told
 from revive.runs.environment import environment, memory_peaks
 from revive.runs.final_answers import ask
-from revive.runs.identity import (
-    check_edits,
-    check_model,
-    check_spec,
-    ordered,
-    read_edits,
-    run_identity,
-    spec_record,
-)
+from revive.runs.identity import check_edits, check_model, check_spec, run_identity, spec_record
 from revive.runs.measurements import MeasurementCache
 from revive.runs.observers import Observer
 from revive.runs.probing import line_of, make_probe, measured_at
@@ -43,6 +35,7 @@ from revive.runs.repair import looked_at, most, unanswered
 from revive.runs.replay import restore
 from revive.sinks.dispatch import dispatching, make_sinks
 from revive.sources.source import stored_as
+from revive.spec.edit_stream import ordered, read_edits
 from revive.spec.parsing import dump_spec, load_stored_spec, with_sinks
 from revive.spec.schema import RunSpec, SinkSpec
 

@@ -16,11 +16,12 @@ from revive.run_folder.journal_witness import Witness, write_witness
 from revive.run_folder.known_files import Known
 from revive.run_folder.store import RunFolder
 from revive.run_folder.summary import removed, standing
-from revive.runs.identity import check_edits, ordered, read_edits
+from revive.runs.identity import check_edits
 from revive.runs.probing import make_probe
 from revive.runs.rebuild import rebuild
 from revive.runs.replay import BatchContents, standing_updates
 from revive.runs.side_effects import GENERAL, EditRemoval, SideEffects, Told
+from revive.spec.edit_stream import ordered, read_edits
 from revive.wording import counted
 
 SAMPLE = 200

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from revive import registry
 from revive.data.joining import PUBLISHED
 from revive.errors import SpecError
-from revive.estimate.estimate import Estimate, estimate
 from revive.io.yaml_text import format_yaml, parse_yaml
 from revive.paths import at_home, refuse_special
 from revive.sources.model_config import read_model_config
@@ -38,7 +37,6 @@ __all__ = [
     "CheckpointSpec",
     "EditorSpec",
     "EditsSpec",
-    "Estimate",
     "GuardSpec",
     "ModelSpec",
     "MomentsSpec",
@@ -47,7 +45,6 @@ __all__ = [
     "SinkSpec",
     "dump_spec",
     "editor_options",
-    "estimate",
     "guard_settings",
     "load_spec",
     "load_stored_spec",

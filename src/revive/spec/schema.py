@@ -12,9 +12,8 @@ from pydantic import (
     model_validator,
 )
 
-# What arrays can count, and what every generator of random numbers takes.
-Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Seed = Annotated[int, Field(ge=0, le=2**62)]
+from revive.options.numbers import Count, Seed
+
 _Level = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 

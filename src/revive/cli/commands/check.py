@@ -35,14 +35,14 @@ def check(
     """
     from revive.architectures import require_family
     from revive.data.readers import load_edits
-    from revive.estimate.estimate import on_gpu
+    from revive.estimate.estimate import estimate, on_gpu
     from revive.estimate.lengths import measure_lengths
     from revive.estimate.machine_rates import measure_rates
     from revive.io.cache import cache_folder
     from revive.presets.facts import model_facts
     from revive.sources.model_config import require_chat_template, tokenizer_file
     from revive.spec.fit_cache import cached_fit_of
-    from revive.spec.parsing import dump_spec, estimate, load_spec, read_model_config, resolve
+    from revive.spec.parsing import dump_spec, load_spec, read_model_config, resolve
     from revive.spec.resolve import setting_sources
 
     read = load_spec(spec, set_ or ())

@@ -1,4 +1,4 @@
-"""Evaluate a trained lab model: `python -m revive.lab.evaluate MODEL --data DIR`."""
+"""Evaluate a trained lab model: `python -m recipes.lab.evaluate MODEL --data DIR`."""
 
 import argparse
 import json

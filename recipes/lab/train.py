@@ -1,7 +1,7 @@
 """Train the lab model, in two stages.
 
-    python -m revive.lab.train --data DIR --out A
-    python -m revive.lab.train --data DIR --out B --start A/model --exposures 4 --rate 5e-4
+    python -m recipes.lab.train --data DIR --out A
+    python -m recipes.lab.train --data DIR --out B --start A/model --exposures 4 --rate 5e-4
 
 The first teaches facts and language, the second copying in context. What the package ships is
 B/model.
@@ -29,10 +29,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from revive.lab import architecture, card, mix, packing, tokenizer
 from revive.lab.facts import load_facts
-from revive.lab.objective import weighted_loss
-from revive.lab.schedule import Schedule
+
+from . import architecture, card, mix, packing, tokenizer
+from .objective import weighted_loss
+from .schedule import Schedule
 
 _LOG = logging.getLogger(__name__)
 
@@ -309,7 +310,7 @@ def _stage(options: Options, tokens: int, seconds: float, device: torch.device) 
         tokens=tokens,
         minutes=round(seconds / 60, 1),
         hardware=f"{os.cpu_count()} CPU cores" if device.type == "cpu" else "one GPU",
-        command=f"python -m revive.lab.train --size {options.size} --exposures "
+        command=f"python -m recipes.lab.train --size {options.size} --exposures "
         f"{options.exposures} --rate {options.rate} --batch {options.batch} --seed {options.seed}"
         + (" --start STAGE-BEFORE" if options.start else ""),
     )
@@ -319,7 +320,7 @@ def finish(folder: Path, options: Options) -> None:
     """Evaluate what was trained, and write its card."""
     # Imported late: evaluation needs the probes, which training itself does not.
     from revive.lab import evaluate
-
+    from . import evaluate
     result = evaluate.evaluate(folder, options.data, device=str(_device(options.device)))
     _LOG.info("%s", json.dumps({"event": "evaluation", **result}))
     card.write(folder, card.read_stages(folder), result)

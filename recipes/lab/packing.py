@@ -9,7 +9,8 @@ from torch import Tensor
 
 from revive.lab.copying import vocabulary
 from revive.lab.facts import Fact
-from revive.lab.mix import Mix, Piece, drill_pieces, fact_passes, line_pieces, skill_lines
+
+from .mix import Mix, Piece, drill_pieces, fact_passes, line_pieces, skill_lines
 
 _OPEN_ROWS = 48  # best fit over this many rows wastes about two per cent
 

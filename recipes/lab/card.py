@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from revive.lab.mix import SOURCES
+from .mix import SOURCES
 
 _MEANING = {
     "recall": "greedy recall of editable facts, first template",
