@@ -319,8 +319,8 @@ def _stage(options: Options, tokens: int, seconds: float, device: torch.device) 
 def finish(folder: Path, options: Options) -> None:
     """Evaluate what was trained, and write its card."""
     # Imported late: evaluation needs the probes, which training itself does not.
-    from revive.lab import evaluate
     from . import evaluate
+
     result = evaluate.evaluate(folder, options.data, device=str(_device(options.device)))
     _LOG.info("%s", json.dumps({"event": "evaluation", **result}))
     card.write(folder, card.read_stages(folder), result)

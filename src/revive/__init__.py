@@ -6,6 +6,7 @@ Names are imported when they are first used, so that `import revive` stays light
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from revive import renamed as _renamed
 from revive.data.edits import Edit, Neighbor
 from revive.errors import NumericalError, PrerequisiteError, ReviveError, SpecError
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from revive.models.loading import load_model
 
 __version__ = "0.1.0"
+
+_renamed.install()
 
 _LAZY = {
     "Editor": "revive.api",

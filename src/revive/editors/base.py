@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from revive.linalg.moments import SecondMoment
 from revive.models.forward.runner import BlockRunner
 from revive.models.site import Site
 from revive.options.editors import EditorOptions
+from revive.renamed import renamed
 
 OptionsT = TypeVar("OptionsT", bound=EditorOptions)
 
@@ -182,3 +183,10 @@ class EditMethod(ABC, Generic[OptionsT]):
 
         An editor without state has nothing to do.
         """
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Names of earlier versions."""
+        return renamed(__name__, name)
