@@ -23,9 +23,9 @@ from revive.editors.base import EditContext, EditMethod
 from revive.engine.engine import Engine
 from revive.engine.originals import originals
 from revive.errors import NumericalError, SpecError
-from revive.guards.base import Guard
 from revive.guards.chain import Chain
 from revive.guards.fitted import FittedGuard
+from revive.guards.rule import GuardRule
 from revive.models.ledger import Ledger
 
 ENERGIES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -50,7 +50,7 @@ def choose_energy(trials: Sequence[CalibrationTrial], cost: float = COST) -> flo
 
 def calibrate_energy(
     editor: EditMethod[Any],
-    guard: Guard,
+    guard: GuardRule,
     context: EditContext,
     ledger: Ledger,
     tokenizer: Any,
@@ -109,7 +109,7 @@ def choose_site_energy(trials: Sequence[CalibrationTrial], cost: float = COST) -
 
 def choose_site_energies(
     editor: EditMethod[Any],
-    guard: Guard,
+    guard: GuardRule,
     context: EditContext,
     ledger: Ledger,
     tokenizer: Any,
@@ -162,7 +162,7 @@ def choose_site_energies(
     return chosen
 
 
-def _with_energy(guard: Guard, energy: float | Mapping[str, float]) -> Guard:
+def _with_energy(guard: GuardRule, energy: float | Mapping[str, float]) -> GuardRule:
     """The same guard at another tau; of several in a list, the first.
 
     Raises:
@@ -179,5 +179,5 @@ def _with_energy(guard: Guard, energy: float | Mapping[str, float]) -> Guard:
     return changed
 
 
-def _has_energy(guard: Guard) -> bool:
+def _has_energy(guard: GuardRule) -> bool:
     return "energy" in {field.name for field in dataclasses.fields(guard)}
