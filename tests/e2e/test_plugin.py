@@ -14,6 +14,7 @@ from tiny import byte_tokenizer
 from transformers import PersimmonConfig, PersimmonForCausalLM
 
 PACKAGE = Path(__file__).resolve().parents[1] / "plugin_package"
+EXAMPLE = PACKAGE.parents[1] / "examples" / "plugin"
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +158,23 @@ def test_a_foreign_task_is_scored(installed, persimmon_folder, tmp_path):
     )
     found = json.loads(done.stdout)["tasks"][0]
     assert (found["task"], found["count"], found["baselines"]["chance"]) == ("capitals", 2, 0.5)
+
+
+def test_the_worked_example_edits(write_spec, tmp_path):
+    """What CONTRIBUTING shows is installed as it stands, and edits under a guard."""
+    sources = shutil.copytree(EXAMPLE, tmp_path / "sources")
+    install(sources, tmp_path / "site")
+    paths = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    editor = {"name": "least-change", "layers": [1], "steps": 4, "contexts": 0}
+    spec = write_spec(edits=4, whole_editor=editor, guard={"name": "revive", "energy": 0.1})
+    revive("run", spec, "--out", tmp_path / "run", "--quiet", env=env)
+    events = batches(tmp_path / "run")
+    assert [len(event["made"]) for event in events] == [2, 2]
+    for event in events:
+        site = event["sites"][SITES[1]]
+        assert 0 < site["applied"] < site["asked"]
+        assert sum(site["removed"].values()) > 0
+    # Each edit has a column of its own, so that one can be taken out.
+    revive("rollback", tmp_path / "run", "--edit", "home-1", env=env)
+    assert journal(tmp_path / "run")[-1]["event"] == "rollback"
