@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from benchmarks.work import NOTHING, Work, cholesky, eigvalsh, triangular
-from revive.editors.tokenized_edit import TokenizedEdit, TokenizedPrompt
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit, TokenizedPrompt
 from revive.models.family import Family
 from revive.models.forward.shared_prefixes import shared_prefixes
 from revive.models.site import Site

@@ -20,7 +20,7 @@ from benchmarks.stage import ENERGY, Stage
 from benchmarks.work import NOTHING, counted
 from revive.editors.target_editor import SolvedBatch, TargetEditor, target_settings
 from revive.editors.target_solver.targets import solve_targets
-from revive.editors.tokenized_edit import TokenizedEdit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit
 from revive.guards.fitted import FittedGuard
 from revive.guards.revive import Revive
 from revive.linalg.basis import SpectralBasis

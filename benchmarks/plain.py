@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import timed
-from revive.editors.tokenized_edit import TokenizedEdit, TokenizedPrompt
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit, TokenizedPrompt
 from revive.models.family import Family, read_weight, write_weight
 from revive.models.forward.frozen import frozen
 from revive.models.forward.runner import hidden_of

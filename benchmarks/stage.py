@@ -12,7 +12,7 @@ from revive.data.edits import Edit
 from revive.editors.base import EditContext
 from revive.editors.memit import MemitSeq
 from revive.editors.target_solver.context_templates import generate_context_templates
-from revive.editors.tokenized_edit import TokenizedEdit, encode_edit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit, encode_edit
 from revive.engine.engine import Engine
 from revive.guards.fitted import FittedGuard
 from revive.guards.revive import Revive

@@ -20,7 +20,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
         "revive.editors.keys": "revive.editors.key_sweep",
         "revive.editors.moments": "revive.moments.input_moments",
         "revive.editors.options": "revive.options.editors",
-        "revive.editors.rows": "revive.editors.tokenized_edit",
+        "revive.editors.rows": "revive.editors.target_solver.tokenized_edit",
         "revive.editors.target_settings": "revive.editors.target_solver.target_settings",
         "revive.editors.targets": "revive.editors.target_solver.targets",
         "revive.linalg.solve": "revive.linalg.least_squares.normal_equations",
@@ -47,7 +47,10 @@ NAMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "Outcome": "BatchOutcome",
             "Applied": "WrittenUpdate",
         },
-        "revive.editors.tokenized_edit": {"EditRows": "TokenizedEdit", "Row": "TokenizedPrompt"},
+        "revive.editors.target_solver.tokenized_edit": {
+            "EditRows": "TokenizedEdit",
+            "Row": "TokenizedPrompt",
+        },
         "revive.models.residual_write": {"Entry": "ResidualWrite"},
     }
 )

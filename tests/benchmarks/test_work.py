@@ -12,8 +12,8 @@ from benchmarks.shapes import SHAPES
 from benchmarks.work import Work, cholesky, counted, eigh, lu, qr, svd, triangular
 from revive.editors.key_sweep import KeySweep
 from revive.editors.target_solver.targets import TargetSettings, solve_targets
-from revive.editors.tokenized_edit import TokenizedEdit
-from revive.editors.tokenized_edit import TokenizedPrompt as Text
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit
+from revive.editors.target_solver.tokenized_edit import TokenizedPrompt as Text
 from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.models.family import family_of
 from revive.models.forward.runner import BlockRunner

@@ -12,7 +12,7 @@ from revive.editors.key_sweep import KeySweep
 from revive.editors.target_solver.target_problem import TargetProblem
 from revive.editors.target_solver.target_settings import TargetSettings
 from revive.editors.target_solver.targets import solve_targets
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 from revive.models.family import family_of
 from revive.models.forward.runner import BlockRunner, hidden_of
 from revive.models.residual_write import Normed

@@ -11,7 +11,7 @@ from tiny import MIXTURES, byte_tokenizer, tiny_model
 from revive import registry
 from revive.assembly.build import build
 from revive.data.edits import Edit
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 from revive.errors import SpecError
 from revive.guards import Revive
 from revive.models.family import family_of

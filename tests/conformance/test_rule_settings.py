@@ -11,7 +11,7 @@ from revive.assembly.fit_settings import MOST_CLAMP, MOST_STEPS
 from revive.data.edits import Edit
 from revive.editors.target_solver.target_settings import TargetSettings
 from revive.editors.target_solver.targets import solve_targets
-from revive.editors.tokenized_edit import TokenizedEdit, encode_edit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit, encode_edit
 from revive.models.family import family_of
 from revive.models.forward.runner import BlockRunner
 from revive.presets.facts import model_facts

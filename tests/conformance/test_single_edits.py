@@ -6,7 +6,7 @@ from matrix import BATCHES, CONTEXTS, TEXTS, edit, engine, same
 from tiny import byte_tokenizer, tiny_model
 
 from revive import registry
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 
 EDITORS = registry.names("editors")
 KNOWN = edit("known", "Ada", "Ada lives in", "Rome")

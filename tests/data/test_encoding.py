@@ -7,7 +7,7 @@ from revive.data.edits import Edit
 from revive.data.encoding import encode_prompt, encode_target
 from revive.data.joining import joined
 from revive.data.prompts import Prompt, Prompts
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 from revive.errors import SpecError
 
 FRANCE = Edit(prompt="法国的首都是", subject="法国", target_new="纽约")

@@ -7,7 +7,7 @@ from revive.data.edits import Edit
 from revive.editors.alphaedit import AlphaEdit
 from revive.editors.base import EditContext
 from revive.editors.memit import MemitSeq
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 from revive.engine.engine import Engine
 from revive.guards.fitted import FittedGuard
 from revive.linalg.moments import SecondMoment

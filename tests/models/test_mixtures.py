@@ -6,7 +6,7 @@ from tiny import EXPERTS, MIXTURES, VOCABULARY, byte_tokenizer, tiny_model
 
 from revive.data.edits import Edit
 from revive.editors.key_sweep import KeySweep
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 from revive.errors import NumericalError, SpecError
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of, read_weight, write_weight

@@ -9,7 +9,7 @@ from revive.cli.model_options import model_settings
 from revive.doctor.checks import examine
 from revive.editors.key_sweep import KeySweep
 from revive.editors.target_solver.targets import TargetSettings, solve_targets
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of
 from revive.models.fingerprint import model_fingerprint

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from revive.data.edits import Edit
 from revive.editors.target_solver.targets import _size, solve_targets
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 from revive.estimate.target_chunks import CHUNK, Size, split_batch, step_on
 
 

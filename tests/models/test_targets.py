@@ -11,7 +11,7 @@ from tiny import byte_tokenizer, tiny_model
 
 from revive.data.edits import Edit
 from revive.editors.target_solver.targets import TargetSettings, solve_targets
-from revive.editors.tokenized_edit import encode_edit
+from revive.editors.target_solver.tokenized_edit import encode_edit
 from revive.models.family import family_of
 from revive.models.forward.runner import BlockRunner
 from revive.scoring.score import score_targets

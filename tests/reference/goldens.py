@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from revive.editors.tokenized_edit import TokenizedEdit, TokenizedPrompt
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit, TokenizedPrompt
 from revive.models.family import family_of
 from revive.models.forward.runner import BlockRunner
 from shared import shared

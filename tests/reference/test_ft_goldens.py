@@ -12,7 +12,7 @@ from goldens import MODELS, close, golden, hparams, load_runner
 
 from revive.editors.finetune_loop import finetune
 from revive.editors.ft import ended
-from revive.editors.tokenized_edit import TokenizedPrompt
+from revive.editors.target_solver.tokenized_edit import TokenizedPrompt
 from revive.models.forward.frozen import frozen
 
 

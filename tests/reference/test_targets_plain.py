@@ -8,7 +8,7 @@ from goldens import MODELS, load_runner, token_rows
 from plain_targets import plain_target
 
 from revive.editors.target_solver.targets import TargetSettings, solve_targets
-from revive.editors.tokenized_edit import TokenizedEdit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit
 
 PLAIN = {"weight_decay": 0.3, "kl_factor": 0.0625, "clamp": 1.5, "stop_loss": 0.05}
 

@@ -17,7 +17,7 @@ from revive.data.edits import Edit
 from revive.doctor.orientation import TEXT, ids_of, orientation_error
 from revive.editors.target_solver.target_settings import TargetSettings
 from revive.editors.target_solver.targets import solve_targets
-from revive.editors.tokenized_edit import TokenizedEdit, encode_edit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit, encode_edit
 from revive.engine.text_statistics import Notify, silent
 from revive.errors import ReviveError, SpecError
 from revive.linalg.basis import SpectralBasis

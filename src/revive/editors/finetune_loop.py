@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from revive.editors.tokenized_edit import TokenizedPrompt
+from revive.editors.target_solver.tokenized_edit import TokenizedPrompt
 from revive.models.forward.partial_forward import PartialForward
 from revive.models.forward.runner import BlockRunner
 

@@ -38,7 +38,7 @@ from revive.editors.base import (
 )
 from revive.editors.finetune_loop import finetune
 from revive.editors.target_editor import encode_batch, known
-from revive.editors.tokenized_edit import TokenizedPrompt
+from revive.editors.target_solver.tokenized_edit import TokenizedPrompt
 from revive.errors import SpecError
 from revive.linalg.lowrank import LowRank
 from revive.models.forward.frozen import gradients_through

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from revive.editors.tokenized_edit import TokenizedEdit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit
 from revive.models.forward.activation_hooks import inputs_of, outputs_of, routed_inputs_of
 from revive.models.forward.partial_forward import PartialForward
 from revive.models.forward.prefix import PrefixCache

@@ -28,7 +28,7 @@ from revive.editors.base import BatchOutcome, EditContext, Updates, WeightUpdate
 from revive.editors.key_sweep import KeySweep
 from revive.editors.least_squares import CovarianceEditor
 from revive.editors.target_editor import SolvedBatch
-from revive.editors.tokenized_edit import TokenizedEdit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit
 from revive.linalg.least_squares.normal_equations import NormalEquations
 from revive.linalg.lowrank import LowRank
 from revive.options.editors import NseOptions

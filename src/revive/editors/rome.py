@@ -33,7 +33,7 @@ from torch import Tensor
 from revive.editors.base import BatchOutcome, EditContext, Updates, WeightUpdate
 from revive.editors.key_sweep import KeySweep
 from revive.editors.target_editor import SolvedBatch, TargetEditor
-from revive.editors.tokenized_edit import TokenizedEdit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit
 from revive.linalg.least_squares.base_inverse import Definite
 from revive.linalg.lowrank import LowRank
 from revive.models.site import Site

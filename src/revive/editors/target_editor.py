@@ -18,7 +18,7 @@ from revive.data.edits import Edit
 from revive.data.prompts import Prompts, check_forms
 from revive.editors.base import NOT_FINITE, EditContext, EditMethod, Updates
 from revive.editors.target_solver.targets import Targets, TargetSettings, solve_targets
-from revive.editors.tokenized_edit import TokenizedEdit, encode_edit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit, encode_edit
 from revive.errors import SpecError
 from revive.models.forward.runner import context_length
 from revive.models.site import Site

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from revive.editors.tokenized_edit import TokenizedPrompt
+from revive.editors.target_solver.tokenized_edit import TokenizedPrompt
 from revive.models.forward.activation_hooks import gradients_at, inputs_of
 from revive.models.forward.padding import padded
 from revive.models.forward.runner import BlockRunner

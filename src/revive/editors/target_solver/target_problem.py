@@ -9,7 +9,7 @@ from torch import Tensor
 from revive.editors.target_solver.target_delta import TargetDelta
 from revive.editors.target_solver.target_settings import Targets, TargetSettings
 from revive.editors.target_solver.target_steps import Adam, Polyak, Step
-from revive.editors.tokenized_edit import TokenizedEdit, TokenizedPrompt
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit, TokenizedPrompt
 from revive.linalg.basis import SpectralBasis
 from revive.models.forward.activation_hooks import outputs_of
 from revive.models.forward.partial_forward import PartialForward

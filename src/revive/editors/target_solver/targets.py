@@ -30,7 +30,7 @@ from torch import Tensor
 
 from revive.editors.target_solver.target_problem import TargetProblem
 from revive.editors.target_solver.target_settings import Targets, TargetSettings
-from revive.editors.tokenized_edit import TokenizedEdit
+from revive.editors.target_solver.tokenized_edit import TokenizedEdit
 from revive.estimate.target_chunks import Size, split_batch, step_on
 from revive.linalg.basis import SpectralBasis
 from revive.models.forward.frozen import gradients_through
