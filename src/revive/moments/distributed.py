@@ -52,7 +52,7 @@ class WorkerGroup:
         """
         yield
 
-    def told(self, value: int) -> int:
+    def broadcast(self, value: int) -> int:
         """The first process's value, in all of them."""
         return value
 
@@ -100,7 +100,7 @@ class TorchrunGroup(WorkerGroup):
                 message, code = met
                 raise WorkerGroupError(f"process {rank} of {self.size}: {message}", code)
 
-    def told(self, value: int) -> int:
+    def broadcast(self, value: int) -> int:
         """The first process's value."""
         held = torch.tensor(value)
         with _losses():

@@ -66,7 +66,7 @@ def accumulate(
     plan = plan_of(batches)
     totals = {name: SecondMoment(dim) for name, dim in dims.items()} if team.first else {}
     size = max(1, min(_LARGEST, math.ceil(len(batches) / _CHUNKS)))
-    done = team.told(_restore(path, totals, plan, size, len(batches)) if team.first else 0)
+    done = team.broadcast(_restore(path, totals, plan, size, len(batches)) if team.first else 0)
     # As large as the sum itself: it lies where the model is, the sum in the host's memory.
     part = {name: SecondMoment(dim) for name, dim in dims.items()} if done < len(batches) else {}
     unsaved = 0
