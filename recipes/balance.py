@@ -18,7 +18,7 @@ import torch
 from revive.assembly.build import build, load_from_spec
 from revive.data.order import batches, order_edits
 from revive.editors.key_sweep import KeySweep
-from revive.editors.memit import encode_batch
+from revive.editors.target_editor import encode_batch
 from revive.io.cache import cache_folder
 from revive.spec.edit_stream import read_edits
 from revive.spec.parsing import parse_spec, read_model_config, resolve

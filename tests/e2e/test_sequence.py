@@ -171,9 +171,9 @@ class Costs(Observer):
 def test_a_batch_reads_as_much_of_the_journal_after_many_as_after_few(
     write_spec, tmp_path, monkeypatch
 ):
-    original = revive.runs.journal._event
+    original = revive.run_folder.journal._event
     monkeypatch.setattr(
-        revive.runs.journal,
+        revive.run_folder.journal,
         "_event",
         lambda line: e if isinstance(e := original(line), str) else Counted(e),
     )

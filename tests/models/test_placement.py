@@ -154,7 +154,7 @@ def test_no_weight_is_kept_for_the_backward_pass(pair, monkeypatch):
     found, gradient = kept()
     assert not found
     assert all(p.device.type == "meta" for p in last.parameters())
-    monkeypatch.setattr(runner, "comes_and_goes", lambda block: False)
+    monkeypatch.setattr(runner, "is_offloaded", lambda block: False)
     control, _ = kept()
     assert control
     assert bool(gradient.isfinite().all())

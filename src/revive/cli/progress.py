@@ -134,7 +134,7 @@ class RunProgress:
         self._show(label, now, force=False)
 
     def follow(self, label: str, done: int, metrics: Mapping[str, float], phase: str) -> None:
-        """Tell what `run_arms` reports of one arm.
+        """Tell what `run_variants` reports of one arm.
 
         Args:
             label: One of the arms.

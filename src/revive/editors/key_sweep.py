@@ -131,7 +131,8 @@ class KeySweep:
     def pulled_back(self, site: Site, wanted: Tensor) -> Tensor:
         """What the site must put out more for its block to put out `wanted` more, `[d, n]`.
 
-        On the plain prompts, as the weights stand; nearly, where the block cannot (`Entry`).
+        On the plain prompts, as the weights stand; nearly, where the block cannot
+        (`ResidualWrite`).
         """
         entry = self._runner.family.entry_of(self._runner.model, site.layer)
         if entry is None:

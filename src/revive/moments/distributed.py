@@ -48,7 +48,7 @@ class WorkerGroup:
         """A piece of work that counts once every process has done its own.
 
         Raises:
-            TeamError: Another process failed. One that fails itself raises what it met.
+            WorkerGroupError: Another process failed. One that fails itself raises what it met.
         """
         yield
 

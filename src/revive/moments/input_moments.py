@@ -53,7 +53,7 @@ def collect_moments(
         Second moments by key; nothing in other processes of a team than the first.
 
     Raises:
-        TeamError: Another process failed, or was lost.
+        WorkerGroupError: Another process failed, or was lost.
         SpecError: The processes read different texts or models.
     """
     strict = runner.at_precision("strict")

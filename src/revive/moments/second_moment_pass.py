@@ -60,7 +60,7 @@ def accumulate(
         Moments by name, in the first process; nothing in the others.
 
     Raises:
-        TeamError: Another process failed, or was lost.
+        WorkerGroupError: Another process failed, or was lost.
     """
     batches = packed(rows, tokens_per_batch or tokens_for(device))
     plan = plan_of(batches)

@@ -71,7 +71,7 @@ def run_variants(
         Reason by name, of those that failed.
 
     Raises:
-        ArmFailed: An arm failed; the others were stopped, and all of them can resume.
+        VariantFailed: An arm failed; the others were stopped, and all of them can resume.
     """
     failures: dict[str, str] = {}
     out.mkdir(parents=True, exist_ok=True)
