@@ -1,6 +1,6 @@
-"""`revive export`: a run's model at some batch, in one of three forms."""
+"""`revive export`: a run's model at some batch, in one of five forms."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,10 @@ from typing import Literal
 from revive.errors import SpecError
 from revive.export.card import Rounding, made, model_card, told
 from revive.export.delta import FILE, Delta
+from revive.export.engine_check import EngineCheck
 from revive.export.folder import changed_weights, save_folder
+from revive.export.gguf_run import GgufOptions, refuse_file, save_adapter, save_gguf
+from revive.export.gguf_types import kind_of
 from revive.export.lora import save_lora
 from revive.export.rounding import rounding
 from revive.export.totals import Total, totals
@@ -17,12 +20,15 @@ from revive.models.loading import model_source
 from revive.models.saving import appearing
 from revive.models.stored import NAMES, saved_dtype
 from revive.paths import refuse_taken
+from revive.progress import Told
 from revive.runs.journal import Journal
 from revive.runs.rebuild import Rebuilt, rebuild
 from revive.runs.store import RunFolder
 from revive.runs.summary import removed, standing
 
-Form = Literal["hf", "delta", "lora"]
+Form = Literal["hf", "delta", "lora", "gguf", "gguf-lora"]
+
+_FILES = ("gguf", "gguf-lora")
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,13 @@ class Exported:
         form: As asked.
         step: Batches in it.
         edits: Edits in it.
-        ranks: Columns by parameter name; empty for `hf`.
+        ranks: Columns by parameter name; empty for a whole model.
         errors: Frobenius norm that the rank leaves out, over that of what was written, by
-            parameter name; empty for `hf`.
-        rounding: What saving cost the edited weights; of `hf`.
+            parameter name; empty for a whole model.
+        rounding: What saving cost the edited weights; of a whole model.
         note: What a user should know.
+        types: Of edited tensors by parameter name; of `gguf`.
+        engine: What llama.cpp answers; of `gguf` and `gguf-lora`, if it was asked.
     """
 
     path: Path
@@ -49,6 +57,8 @@ class Exported:
     errors: dict[str, float]
     rounding: Rounding | None
     note: str
+    types: dict[str, str] = field(default_factory=dict[str, str])
+    engine: EngineCheck | None = None
 
 
 def export_run(
@@ -60,49 +70,81 @@ def export_run(
     rank: int | None = None,
     dtype: str | None = None,
     trust_code: bool = False,
+    gguf: Path | None = None,
+    keep_type: bool = False,
+    check: bool = True,
+    tell: Told = lambda _phase, _done, _total: None,
 ) -> Exported:
     """Export a run.
 
     Args:
         folder: The run folder; it may be unfinished.
-        out: Folder to write; appears whole or not at all.
-        form: `hf` for a model folder, `delta` for factors, `lora` for a PEFT adapter.
+        out: Folder or file to write; appears whole or not at all.
+        form: `hf` for a model folder, `delta` for factors, `lora` for a PEFT adapter, `gguf` for
+            one file, `gguf-lora` for an adapter for one.
         step: After this batch; the last committed one if None.
-        dtype: Of the weights of a model folder; None for the base's.
+        dtype: Of the weights of a model folder, None for the base's; of the edited tensors of a
+            GGUF file, None for what keeps the edits.
         trust_code: Whether code that comes with the model may run, if the spec asks for it.
         rank: Of an adapter: at most so many columns; None for as many as it needs to be exact.
+        gguf: The model's original GGUF file, where it was not read from one.
+        keep_type: Whether edited tensors of a GGUF file stay in the type that they have there.
+        check: Whether llama.cpp is asked for the edits of a GGUF file.
+        tell: Called with the progress of GGUF files.
 
     Raises:
         SpecError: Not a run folder, no such batch, or `out` is not free.
-        PrerequisiteError: The disk is full.
+        PrerequisiteError: The disk is full, or llama.cpp cannot run what was written.
     """
-    if rank is not None and form != "lora":
-        raise SpecError(f"--rank: only an adapter has one; {form} is always whole.")
-    if dtype is not None and form != "hf":
-        raise SpecError(f"--dtype: only a model folder has one; {form} is always in float32.")
-    if dtype is not None and dtype not in NAMES:
-        raise SpecError(f"--dtype: {dtype!r} is unknown; use one of {', '.join(NAMES)}.")
-    if rank is not None and rank < 1:
-        raise SpecError("--rank: give at least 1.")
-    refuse_taken(out)
+    _refuse_options(form, rank, dtype, gguf, keep_type=keep_type)
+    (refuse_file if form in _FILES else refuse_taken)(out)
     rebuilt = rebuild(folder, step, lazily=True, trust_code=trust_code)
     edits = _edits_in(folder, rebuilt.step)
-    written = {} if form == "hf" else totals(rebuilt.ledger, rank)
-    cost = None
-    if form == "hf":
-        cost, note = _hf(rebuilt, folder, out, dtype)
-    else:
-        note = _WRITERS[form](rebuilt, written, out)
-    return Exported(
+    written = {} if form in ("hf", "gguf") else totals(rebuilt.ledger, rank)
+    done = Exported(
         out,
         form,
         rebuilt.step,
         edits,
         {k: t.factors.rank for k, t in written.items()},
         {k: t.error for k, t in written.items()},
-        cost,
-        note,
+        None,
+        "",
     )
+    if form == "hf":
+        cost, note = _hf(rebuilt, folder, out, dtype)
+        return replace(done, rounding=cost, note=note)
+    if form == "delta" or form == "lora":
+        return replace(done, note=_WRITERS[form](rebuilt, written, out))
+    options = GgufOptions(gguf, dtype, keep_type, check)
+    made = (
+        save_gguf(rebuilt, folder, out, edits, options, tell)
+        if form == "gguf"
+        else save_adapter(rebuilt, folder, out, written, edits, options, tell)
+    )
+    return replace(
+        done, rounding=made.rounding, note=made.note, types=made.types, engine=made.engine
+    )
+
+
+def _refuse_options(
+    form: Form, rank: int | None, dtype: str | None, gguf: Path | None, *, keep_type: bool
+) -> None:
+    """Refuse options that a form does not have, before any work is done."""
+    if rank is not None and form not in ("lora", "gguf-lora"):
+        raise SpecError(f"--rank: only an adapter has one; {form} is always whole.")
+    if dtype is not None and form not in ("hf", "gguf"):
+        raise SpecError(f"--dtype: only a whole model has one; {form} is always in float32.")
+    if dtype is not None and form == "hf" and dtype not in NAMES:
+        raise SpecError(f"--dtype: {dtype!r} is unknown; use one of {', '.join(NAMES)}.")
+    if rank is not None and rank < 1:
+        raise SpecError("--rank: give at least 1.")
+    if gguf is not None and form not in _FILES:
+        raise SpecError(f"--gguf: {form} is not written into a GGUF file; give --format gguf.")
+    if keep_type and (form != "gguf" or dtype is not None):
+        raise SpecError("--keep-type: it is for --format gguf, and instead of --dtype.")
+    if dtype is not None and form == "gguf":
+        kind_of(dtype)
 
 
 def _hf(rebuilt: Rebuilt, folder: Path, out: Path, wanted: str | None) -> tuple[Rounding, str]:
