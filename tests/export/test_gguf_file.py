@@ -149,7 +149,7 @@ def test_what_cannot_be_rewritten_is_refused(tmp_path):
     path = file_of(tiny_model("llama", inner=64, dtype=torch.float32), tmp_path / "base.gguf")
     whole = path.read_bytes()
     path.write_bytes(whole[:-200])
-    with pytest.raises(SpecError, match="--gguf: .* is cut off"):
+    with pytest.raises(SpecError, match=r"--gguf: .* is cut off"):
         read_original(path, "--gguf")
     split = tmp_path / "split.gguf"
     writer = gguf.GGUFWriter(split, "llama")
@@ -159,7 +159,7 @@ def test_what_cannot_be_rewritten_is_refused(tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    with pytest.raises(SpecError, match="one part of several.*--merge"):
+    with pytest.raises(SpecError, match=r"one part of several.*--merge"):
         read_original(split)
 
 

@@ -56,7 +56,8 @@ def export(
         ),
     ] = False,
     no_check: Annotated[
-        bool, typer.Option("--no-check", help="Do not ask llama.cpp for the edits of a GGUF file.")
+        bool,
+        typer.Option("--no-check", help="Do not ask for the edits again in what was written."),
     ] = False,
     trust_remote_code: TrustRemoteCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -67,8 +68,8 @@ def export(
     - hf: a folder that from_pretrained loads; files without an edited weight are the base's own,
       and a model card says what was done.
     - delta: the low-rank factors alone, to be put on the base and taken off again in Python.
-    - lora: an adapter that peft loads; with --rank the best one of that rank, and how much it
-      leaves out.
+    - lora: an adapter that peft and vLLM load; with --rank the best one of that rank, how much it
+      leaves out, and how many edits it still answers.
     - gguf: one file for llama.cpp, Ollama and LM Studio, made from the model's original GGUF file:
       what was not edited stays byte for byte. llama.cpp is asked for the edits afterwards, and a
       card beside the file says what it answers.
@@ -112,6 +113,7 @@ def export(
                 "ranks": done.ranks,
                 "errors": done.errors,
                 "rounding": None if done.rounding is None else asdict(done.rounding),
+                "kept": None if done.kept is None else asdict(done.kept),
                 "types": done.types,
                 "llama_cpp": None if done.engine is None else asdict(done.engine),
                 "note": done.note,

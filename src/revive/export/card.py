@@ -76,6 +76,7 @@ class Made:
         edited: Fingerprint of the model, or SHA-256 of its file.
         version: Of this package.
         rounding: What saving cost the edited weights.
+        kept: And the edits, as a sentence; empty where they were not asked for again.
     """
 
     spec: RunSpec
@@ -91,6 +92,7 @@ class Made:
     edited: str
     version: str
     rounding: Rounding | None = None
+    kept: str = ""
 
 
 def made(
@@ -184,6 +186,7 @@ def model_card(about: Made, base: Path | None, file: str = "") -> str:
         *([_QUANTIZED.format(about.spec.model.quantize)] if about.spec.model.quantize else []),
         *([f"The base is a {stored}."] if (stored := stored_as(about.spec.model.name)) else []),
         *([words] if about.rounding is not None and (words := told(about.rounding)) else []),
+        *([about.kept] if about.kept else []),
         *([file] if file else []),
         "## Measured",
         _table(about),

@@ -1,9 +1,12 @@
 """`revive export`: a run's model at some batch, in one of five forms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
+
+from torch import Tensor
 
 from revive.errors import SpecError
 from revive.export.card import Rounding, made, model_card, told
@@ -12,10 +15,12 @@ from revive.export.engine_check import EngineCheck
 from revive.export.folder import changed_weights, save_folder
 from revive.export.gguf_run import GgufOptions, refuse_file, save_adapter, save_gguf
 from revive.export.gguf_types import kind_of
-from revive.export.lora import save_lora
+from revive.export.kept_edits import KeptEdits, kept_edits
+from revive.export.lora import SERVED, save_lora, served_rank
 from revive.export.rounding import rounding
-from revive.export.totals import Total, totals
+from revive.export.totals import Total, totals, written_factors
 from revive.models.fingerprint import model_fingerprint
+from revive.models.ledger import Ledger
 from revive.models.loading import model_source
 from revive.models.saving import appearing
 from revive.models.stored import NAMES, saved_dtype
@@ -45,6 +50,7 @@ class Exported:
             parameter name; empty for a whole model.
         rounding: What saving cost the edited weights; of a whole model.
         note: What a user should know.
+        kept: Edits asked again, where what was written is not all of what the edits changed.
         types: Of edited tensors by parameter name; of `gguf`.
         engine: What llama.cpp answers; of `gguf` and `gguf-lora`, if it was asked.
     """
@@ -57,6 +63,7 @@ class Exported:
     errors: dict[str, float]
     rounding: Rounding | None
     note: str
+    kept: KeptEdits | None = None
     types: dict[str, str] = field(default_factory=dict[str, str])
     engine: EngineCheck | None = None
 
@@ -89,7 +96,8 @@ def export_run(
         rank: Of an adapter: at most so many columns; None for as many as it needs to be exact.
         gguf: The model's original GGUF file, where it was not read from one.
         keep_type: Whether edited tensors of a GGUF file stay in the type that they have there.
-        check: Whether llama.cpp is asked for the edits of a GGUF file.
+        check: Whether the edits are asked for again: in llama.cpp of a GGUF file, in the model
+            itself where weights were rounded or an adapter is not exact.
         tell: Called with the progress of GGUF files.
 
     Raises:
@@ -100,7 +108,7 @@ def export_run(
     (refuse_file if form in _FILES else refuse_taken)(out)
     rebuilt = rebuild(folder, step, lazily=True, trust_code=trust_code)
     edits = _edits_in(folder, rebuilt.step)
-    written = {} if form in ("hf", "gguf") else totals(rebuilt.ledger, rank)
+    written = {} if form in ("hf", "gguf") else _totals(folder, rebuilt, rank)
     done = Exported(
         out,
         form,
@@ -112,10 +120,16 @@ def export_run(
         "",
     )
     if form == "hf":
-        cost, note = _hf(rebuilt, folder, out, dtype)
-        return replace(done, rounding=cost, note=note)
+        cost, kept, note = _hf(rebuilt, folder, out, dtype, check=check)
+        return replace(done, rounding=cost, kept=kept, note=note)
+    kept, more = (
+        kept_edits(folder, rebuilt, _put_on(rebuilt.ledger, written))
+        if check and any(done.errors.values())
+        else (None, "")
+    )
     if form == "delta" or form == "lora":
-        return replace(done, note=_WRITERS[form](rebuilt, written, out))
+        note = f"{_WRITERS[form](rebuilt, written, out)} {more}".strip()
+        return replace(done, kept=kept, note=note)
     options = GgufOptions(gguf, dtype, keep_type, check)
     made = (
         save_gguf(rebuilt, folder, out, edits, options, tell)
@@ -123,8 +137,25 @@ def export_run(
         else save_adapter(rebuilt, folder, out, written, edits, options, tell)
     )
     return replace(
-        done, rounding=made.rounding, note=made.note, types=made.types, engine=made.engine
+        done,
+        rounding=made.rounding,
+        kept=kept,
+        note=f"{made.note} {more}".strip(),
+        types=made.types,
+        engine=made.engine,
     )
+
+
+def _totals(folder: Path, rebuilt: Rebuilt, rank: int | None) -> dict[str, Total]:
+    return totals(rebuilt.ledger, rank, written_factors(folder, rebuilt))
+
+
+def _put_on(ledger: Ledger, written: Mapping[str, Total]) -> dict[str, Tensor]:
+    """The edited weights with an adapter on, `[d_out, d_in]`."""
+    return {
+        key: ledger.original(key) + total.factors.dense().to(ledger.original(key))
+        for key, total in written.items()
+    }
 
 
 def _refuse_options(
@@ -147,7 +178,9 @@ def _refuse_options(
         kind_of(dtype)
 
 
-def _hf(rebuilt: Rebuilt, folder: Path, out: Path, wanted: str | None) -> tuple[Rounding, str]:
+def _hf(
+    rebuilt: Rebuilt, folder: Path, out: Path, wanted: str | None, *, check: bool
+) -> tuple[Rounding, KeptEdits | None, str]:
     loaded, ledger = rebuilt.loaded, rebuilt.ledger
     dtype = saved_dtype(wanted, loaded.stored, loaded.model.dtype)
     deltas = {key: ledger.delta(key) for key in ledger.used}
@@ -160,15 +193,19 @@ def _hf(rebuilt: Rebuilt, folder: Path, out: Path, wanted: str | None) -> tuple[
         edited=model_fingerprint(loaded.model, dtype),
         version=version("revive-edit"),
     )
-    about = replace(about, rounding=cost)
+    kept, more = None, ""
+    if check and cost.share > 0:
+        ends = {key: ledger.weight(key).to(dtype) for key in deltas}
+        kept, more = kept_edits(folder, rebuilt, ends)
+    about = replace(about, rounding=cost, kept=more)
     base = model_source(loaded.name, rebuilt.spec.model.revision)
-    kept = save_folder(loaded, ledger, base, out, model_card(about, base), dtype)
+    own = save_folder(loaded, ledger, base, out, model_card(about, base), dtype)
     files = (
         "Files without an edited weight are the base's own."
-        if kept
+        if own
         else f"All weights were written anew, in {cost.dtype}."
     )
-    return cost, f"{files} {told(cost)}".strip()
+    return cost, kept, " ".join(part for part in (files, told(cost), more) if part)
 
 
 def _delta(rebuilt: Rebuilt, written: dict[str, Total], out: Path) -> str:
@@ -192,7 +229,20 @@ def _delta(rebuilt: Rebuilt, written: dict[str, Total], out: Path) -> str:
 def _lora(rebuilt: Rebuilt, written: dict[str, Total], out: Path) -> str:
     mixture = rebuilt.loaded.family.experts is not None
     save_lora(written, rebuilt.ledger.sites, rebuilt.loaded.name, out, mixture=mixture)
-    return "In Python: peft.PeftModel.from_pretrained(base, path)."
+    return f"In Python: peft.PeftModel.from_pretrained(base, path). {_for_vllm(written)}"
+
+
+def _for_vllm(written: Mapping[str, Total]) -> str:
+    """At which rank vLLM takes an adapter, as a sentence."""
+    needed = max(total.factors.rank for total in written.values())
+    if needed > SERVED[-1]:
+        return (
+            f"vLLM has room for rank {SERVED[-1]}, and these edits need {needed}: exactly, it "
+            f"cannot serve them; --rank {SERVED[-1]} writes the best adapter that it can."
+        )
+    rank = served_rank(needed)
+    filled = f", filled up with zeros from {needed}" if rank != needed else ""
+    return f"Its rank is {rank}{filled}; vLLM: --enable-lora --max-lora-rank {rank}."
 
 
 _WRITERS = {"delta": _delta, "lora": _lora}
