@@ -12,6 +12,8 @@ from named_model import fetched_file, linked
 from shared import ROOT
 
 FACTS = ROOT / "examples" / "facts.jsonl"
+# Minutes beside other work; the edit and both exports count as the first test's.
+pytestmark = pytest.mark.timeout(3600)
 UNRELATED = ["The capital of France is", "Two plus two is", "The sun rises in the"]
 
 ASK = """
@@ -38,7 +40,7 @@ print(json.dumps(said))
 def ask(file, prompts, *adapter):
     """What llama.cpp answers to each prompt."""
     command = [sys.executable, "-c", ASK, file, json.dumps(prompts), *adapter]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -57,7 +59,7 @@ def run(smollm2, original, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
         out = tmp_path_factory.mktemp("run") / "edited"
-        revive("edit", "smollm2", FACTS, "--out", out, "--set", "probes=[]", "--quiet")
+        revive("edit", "smollm2", FACTS, "--out", out, "--set", "probes=[]", "--quiet", timeout=900)
         yield out.with_name("edited.run")
 
 
@@ -69,7 +71,9 @@ def exported(run, tmp_path_factory):
 
     def export(form):
         file = folder / f"{form}.gguf"
-        said = revive("export", run, file, "--format", form, "--json", "--quiet").stdout
+        said = revive(
+            "export", run, file, "--format", form, "--json", "--quiet", timeout=900
+        ).stdout
         return file, json.loads(said)
 
     return {form: export(form) for form in ("gguf", "gguf-lora")}
