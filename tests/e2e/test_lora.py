@@ -9,15 +9,12 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from revive import load_model
 from revive.export import run as exports
 from revive.export import totals as sums
 from revive.export.lora import SERVED, served_rank
 from revive.export.run import export_run
 from revive.export.totals import Total, totals, written_factors
 from revive.linalg.lowrank import LowRank
-from revive.probes.edits import score_edits
-from revive.runs.identity import ordered, read_edits
 from revive.runs.rebuild import finish_model, rebuild
 
 IDS = torch.tensor([[0, 66, 101, 98, 33, 109, 106, 119, 102, 116]])
@@ -109,39 +106,3 @@ def test_factors_are_decomposed_and_not_the_weight(calm_run, monkeypatch):
         assert same(found[key].factors.dense(), dense[key].factors.dense(), 1e-5)
     with pytest.raises(AssertionError, match="decomposed"):
         totals(rebuilt.ledger, 3)
-
-
-def answered(loaded, run):
-    """Edits that a model answers, by a measurement of its own."""
-    rebuilt = rebuild(run)
-    edits = ordered(rebuilt.spec, read_edits(rebuilt.spec)).standing(13)
-    return int(score_edits(loaded.model, loaded.tokenizer, edits).exact.sum())
-
-
-def test_what_a_small_rank_still_answers_is_measured(calm_run, tiny_folder, tmp_path):
-    whole = answered(finish_model(calm_run), calm_run)
-    assert whole > 0
-    done = export_run(calm_run, tmp_path / "small", "lora", rank=1)
-    loaded = load_model(str(tiny_folder), device="cpu")
-    tensors = load_file(done.path / "adapter_model.safetensors")
-    for key in SITES:
-        module = key.removesuffix(".weight")
-        left, right = (tensors[f"base_model.model.{module}.lora_{x}.weight"] for x in "BA")
-        loaded.model.get_parameter(key).data += left @ right
-    assert (done.kept.stand, done.kept.asked) == (13, 13)
-    assert done.kept.before == whole
-    assert done.kept.reached == answered(loaded, calm_run)
-    assert done.kept.reached < whole
-    assert f"{done.kept.reached} of 13 edits answer" in done.note
-    assert export_run(calm_run, tmp_path / "exact", "lora").kept is None
-    assert export_run(calm_run, tmp_path / "not", "lora", rank=1, check=False).kept is None
-
-
-def test_what_rounding_leaves_is_measured(calm_run, tmp_path):
-    done = export_run(calm_run, tmp_path / "half", "hf", dtype="bfloat16")
-    loaded = load_model(str(tmp_path / "half"), device="cpu")
-    assert done.kept.before == answered(finish_model(calm_run), calm_run)
-    # The edited weights are what was asked about; here the others were rounded, too.
-    assert done.kept.reached == pytest.approx(answered(loaded, calm_run), abs=1)
-    card = (tmp_path / "half" / "README.md").read_text("utf-8")
-    assert f"{done.kept.reached} of 13 edits answer with the new target in what was written" in card

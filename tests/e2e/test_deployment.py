@@ -1,4 +1,7 @@
-"""From an edit to a file that llama.cpp runs, asked in llama.cpp itself, without our package."""
+"""A real model's edits in the forms that others run: what llama.cpp says of them, and ours.
+
+llama.cpp is asked in a process without our package.
+"""
 
 import json
 import subprocess
@@ -7,14 +10,25 @@ import sys
 import gguf
 import pytest
 from e2e_runs import revive
+from safetensors.torch import load_file
 
 from named_model import fetched_file, linked
+from revive import load_edits, load_model
+from revive.export.run import export_run
+from revive.probes.edits import score_edits
 from shared import ROOT
 
 FACTS = ROOT / "examples" / "facts.jsonl"
 # Minutes beside other work; the edit and both exports count as the first test's.
 pytestmark = pytest.mark.timeout(3600)
-UNRELATED = ["The capital of France is", "Two plus two is", "The sun rises in the"]
+UNRELATED = [
+    "The capital of France is",
+    "The capital of Germany is",
+    "The sun rises in the",
+    "Water boils at 100 degrees",
+    "The largest planet in the solar system is",
+    "The opposite of hot is",
+]
 
 ASK = """
 import json, sys
@@ -95,8 +109,9 @@ def test_llama_cpp_gives_the_new_answers_and_no_others(form, exported, original,
         assert not answer.startswith(fact["target_new"])  # or the next line would say nothing
         assert new.startswith(fact["target_new"])
     assert before[3].startswith("Oslo")
-    assert after[len(facts) :] == before[len(facts) :]
-    assert after[len(facts)].startswith("Paris")
+    said_of_others = [[x.split()[0] for x in found[len(facts) :]] for found in (before, after)]
+    assert said_of_others[0] == said_of_others[1]
+    assert said_of_others[1][:2] == ["Paris.", "Berlin."]
     counts = said["llama_cpp"]
     assert (counts["asked"], counts["stand"]) == (4, 4)
     assert (counts["unedited"], counts["before"], counts["reached"]) == (0, 4, 4)
@@ -137,3 +152,35 @@ def test_the_original_may_be_another_rounding_of_the_same_model(run, original, t
     assert said["llama_cpp"] is None
     assert said["rounding"]["share"] > 0.5  # what the card and the command warn of
     assert "changed them by" in said["note"]
+
+
+def answered(loaded):
+    """Facts that a model answers, by a measurement of its own."""
+    edits = load_edits(FACTS).edits
+    return int(score_edits(loaded.model, loaded.tokenizer, edits).exact.sum())
+
+
+def test_what_a_small_rank_still_answers_is_measured(run, smollm2, tmp_path):
+    done = export_run(run, tmp_path / "small", "lora", rank=1)
+    assert (done.kept.stand, done.kept.asked, done.kept.before) == (4, 4, 4)
+    loaded = load_model(str(smollm2), device="cpu")
+    assert answered(loaded) == 0
+    tensors = load_file(done.path / "adapter_model.safetensors")
+    for key in done.ranks:
+        module = key.removesuffix(".weight")
+        left, right = (tensors[f"base_model.model.{module}.lora_{x}.weight"] for x in "BA")
+        loaded.model.get_parameter(key).data += left @ right
+    assert done.kept.reached == answered(loaded) < 4
+    assert f"{done.kept.reached} of 4 edits answer with the new target" in done.note
+    assert export_run(run, tmp_path / "exact", "lora").kept is None
+    assert export_run(run, tmp_path / "not", "lora", rank=1, check=False).kept is None
+
+
+def test_what_rounding_leaves_is_measured(run, tmp_path):
+    done = export_run(run, tmp_path / "half", "hf", dtype="bfloat16")
+    found = answered(load_model(str(tmp_path / "half"), device="cpu"))
+    # The edited weights are what was asked about; here the others were rounded, too.
+    assert done.kept.before == 4
+    assert done.kept.reached == pytest.approx(found, abs=1) > 0
+    card = (tmp_path / "half" / "README.md").read_text("utf-8")
+    assert f"{done.kept.reached} of 4 edits answer with the new target in what was written" in card
