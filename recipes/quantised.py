@@ -48,7 +48,6 @@ class Row:
         edited: Whether the edits are in it.
         kept: Share of the update that is left; None without edits.
         exact: Share of the edits that greedy generation answers.
-        paraphrase: Share of their paraphrases, likewise.
         perplexity: Of ordinary text.
     """
 
@@ -59,7 +58,6 @@ class Row:
     edited: bool
     kept: float | None
     exact: float
-    paraphrase: float
     perplexity: float
 
     @property
@@ -106,16 +104,12 @@ def measured(rebuilt: Rebuilt, run: Path, scope: str, kind: str, edited: bool, t
     stream = ordered(rebuilt.spec, read_edits(rebuilt.spec))
     edits = stream.standing(stream.count(rebuilt.step))
     read = Prompts(tokenizer).of
-    own = [(read(e), e.target_new) for e in edits]
-    others = [(read(e, p), e.target_new) for e in edits for p in e.paraphrases]
+    prompts, targets = [read(e) for e in edits], [e.target_new for e in edits]
     with in_type(rebuilt, scope, kind, edited) as kept:
-        exact, paraphrase = (
-            float(score_targets(model, tokenizer, *zip(*asked, strict=True)).exact.double().mean())
-            for asked in (own, others)
-        )
+        exact = float(score_targets(model, tokenizer, prompts, targets).exact.double().mean())
         found = perplexity(model, tokenizer, text)
     guard = rebuilt.spec.guard.title
-    return Row(run.name, guard, scope, kind, edited, kept, exact, paraphrase, found)
+    return Row(run.name, guard, scope, kind, edited, kept, exact, found)
 
 
 def cells() -> Iterator[tuple[str, str, bool]]:
@@ -134,16 +128,15 @@ def table(result: Mapping[str, object], rows: list[Row]) -> str:
         f"{result['date']}, {result['edits']} edits a run, {result['characters']:,} characters of "
         f"{result['text']}, {result['threads']} thread.",
         "",
-        "| guard | rounded | type | update kept | edits answer | paraphrases answer | perplexity | "
-        "unedited, likewise |",
-        "|:--|:--|:--|--:|--:|--:|--:|--:|",
+        "| guard | rounded | type | update kept | edits answer | perplexity | unedited, likewise |",
+        "|:--|:--|:--|--:|--:|--:|--:|",
     ]
     for row in (r for r in rows if r.edited):
         base = unedited.get((row.scope if row.scope == "all" else "edited", row.kind))
         scope = "nothing" if row.kind == AS_EDITED else f"{row.scope} matrices"
         lines.append(
             f"| {row.guard} | {scope} | {row.kind} | {row.kept:.2f} | {row.exact:.2f} | "
-            f"{row.paraphrase:.2f} | {row.perplexity:.1f} | "
+            f"{row.perplexity:.1f} | "
             f"{'' if base is None else f'{base.perplexity:.1f}'} |"
         )
     return "\n".join(lines) + "\n"
@@ -156,7 +149,7 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders of one model and stream")
     parser.add_argument("--text", required=True, type=Path, help="ordinary text")
-    parser.add_argument("--characters", default=8_000, type=int, help="of it (default: 8,000)")
+    parser.add_argument("--characters", default=4_000, type=int, help="of it (default: 4,000)")
     parser.add_argument("--out", required=True, type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)

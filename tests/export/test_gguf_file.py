@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from gguf_files import write_gguf
-from tiny import byte_tokenizer, tiny_model
+from tiny import BUILDERS, byte_tokenizer, tiny_model
 
 from revive.errors import SpecError
 from revive.export.gguf_file import NewTensor, read_original, rewrite
-from revive.export.gguf_sites import matched, tensor_name
+from revive.export.gguf_sites import architecture_of, matched, tensor_name
 from revive.linalg.lowrank import LowRank
 from revive.models.family import family_of
 from revive.models.ledger import Ledger
@@ -172,3 +172,18 @@ def test_experts_and_unknown_architectures_are_refused():
     site = family_of(model).site(model, 0)
     with pytest.raises(SpecError, match="'nonesuch' has no tensor"):
         tensor_name("nonesuch", site)
+
+
+def test_llama_cpp_has_a_name_for_every_dense_family():
+    told = {}
+    for family in BUILDERS:
+        model = tiny_model(family)
+        site = family_of(model).sites(model, layers=[1])[0]
+        try:
+            told[family] = tensor_name(architecture_of(model.config.model_type), site)
+        except SpecError as error:
+            told[family] = str(error)
+    for unknown in ("opt", "olmo3"):
+        assert "name a GGUF file of the base with --gguf" in told.pop(unknown)
+    assert set(told.values()) == {"blk.1.ffn_down.weight"}
+    assert len(told) > 20

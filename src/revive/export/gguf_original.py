@@ -4,17 +4,19 @@ from pathlib import Path
 
 from revive.errors import SpecError
 from revive.paths import at_home
+from revive.progress import Told
 from revive.sources.fetch import file_of
 from revive.sources.named import FETCHED, NAMED
 from revive.sources.source import find_source
 
 
-def original_file(name: str, given: Path | None) -> Path | None:
+def original_file(name: str, given: Path | None, told: Told) -> Path | None:
     """The file that a model was read from; None where it was not read from one.
 
     Args:
         name: The model's, as in the spec.
         given: What the user says it is; None where nothing is said.
+        told: Called with the progress of fetching it.
 
     Raises:
         SpecError: There is no such file.
@@ -26,17 +28,17 @@ def original_file(name: str, given: Path | None) -> Path | None:
             raise SpecError(f"--gguf: there is no file {path}; check the path.")
         return path
     if name in FETCHED:
-        return file_of(NAMED[name])
+        return file_of(NAMED[name], told)
     return None if name in NAMED else find_source(name).gguf
 
 
-def require_original(name: str, given: Path | None) -> Path:
+def require_original(name: str, given: Path | None, told: Told) -> Path:
     """The same, where there must be one.
 
     Raises:
         SpecError: The model was not read from a GGUF file, and none is given.
     """
-    found = original_file(name, given)
+    found = original_file(name, given, told)
     if found is None:
         raise SpecError(
             f"--format gguf: {name} was not read from a GGUF file, and edited weights are put into "

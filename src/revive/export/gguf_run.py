@@ -99,7 +99,7 @@ def save_gguf(
         SpecError: There is no original file, or it is of another model.
         PrerequisiteError: The disk is full, or llama.cpp cannot run the file.
     """
-    original = require_original(rebuilt.spec.model.name, options.original)
+    original = require_original(rebuilt.spec.model.name, options.original, tell)
     head = read_original(original, "--gguf")
     names = matched(original, head, rebuilt.ledger)
     kinds = {key: _kind(head, name, options) for key, name in names.items()}
@@ -139,7 +139,7 @@ def save_adapter(
         options: How.
         tell: Called with progress.
     """
-    original = original_file(rebuilt.spec.model.name, options.original)
+    original = original_file(rebuilt.spec.model.name, options.original, tell)
     if original is None:
         architecture = architecture_of(rebuilt.loaded.model.config.model_type)
     else:
