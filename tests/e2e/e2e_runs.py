@@ -92,13 +92,13 @@ def run_here(spec, folder):
     return start(resolve(read, read_model_config(read.model.name)), folder)
 
 
-def revive(*args, **options):
+def revive(*args, timeout=240, **options):
     """The command, in a process of its own; fails with what it said."""
     done = subprocess.run(
         [sys.executable, "-m", "revive.cli.main", *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=timeout,
         **options,
     )
     assert done.returncode == 0, done.stderr

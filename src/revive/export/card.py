@@ -73,9 +73,10 @@ class Made:
         answers: Edits that stand, were asked, and took; None if that was not asked of it.
         sample: Edits that were measured, where that is a sample.
         base: Fingerprint of the base.
-        edited: Fingerprint of the model.
+        edited: Fingerprint of the model, or SHA-256 of its file.
         version: Of this package.
         rounding: What saving cost the edited weights.
+        kept: And the edits, as a sentence; empty where they were not asked for again.
     """
 
     spec: RunSpec
@@ -91,6 +92,7 @@ class Made:
     edited: str
     version: str
     rounding: Rounding | None = None
+    kept: str = ""
 
 
 def made(
@@ -154,12 +156,14 @@ def made(
     )
 
 
-def model_card(about: Made, base: Path | None) -> str:
+def model_card(about: Made, base: Path | None, file: str = "") -> str:
     """Markdown with a head that the hub reads.
 
     Args:
         about: What it is about.
         base: Folder of the base model, whose own card knows licence and language.
+        file: A section on the GGUF file that it is a card of, `edited` then being its SHA-256;
+            empty for a model folder.
     """
     name = public_name(about.spec.model.name)
     left_out = "".join(
@@ -182,17 +186,19 @@ def model_card(about: Made, base: Path | None) -> str:
         *([_QUANTIZED.format(about.spec.model.quantize)] if about.spec.model.quantize else []),
         *([f"The base is a {stored}."] if (stored := stored_as(about.spec.model.name)) else []),
         *([words] if about.rounding is not None and (words := told(about.rounding)) else []),
+        *([about.kept] if about.kept else []),
+        *([file] if file else []),
         "## Measured",
         _table(about),
         "## Recipe",
         f"```yaml\n{format_yaml(_recipe(about.spec))}```",
         "## Identity",
         f"- base: `{name}`, fingerprint `{about.base}`\n"
-        f"- this model: fingerprint `{about.edited}`\n"
+        f"- this {'file: SHA-256' if file else 'model: fingerprint'} `{about.edited}`\n"
         f"- made by revive-edit {about.version}; `revive evaluate` prints the fingerprint of any "
         f"model, loaded in {about.spec.model.dtype} as here",
     ]
-    head = _head(name, base).to_yaml()
+    head = _head(name, base, "gguf" if file else "transformers").to_yaml()
     return f"---\n{head}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
@@ -207,7 +213,7 @@ def told(rounding: Rounding) -> str:
     )
 
 
-def _head(name: str, base: Path | None) -> ModelCardData:
+def _head(name: str, base: Path | None, library: str) -> ModelCardData:
     """What the hub shows beside a card."""
     kept: dict[str, Any] = {}
     if base is not None and (base / "README.md").is_file():
@@ -218,7 +224,7 @@ def _head(name: str, base: Path | None) -> ModelCardData:
     data = ModelCardData(
         base_model=name,
         base_model_relation="finetune",
-        library_name="transformers",
+        library_name=library,
         pipeline_tag="text-generation",
         tags=["model-editing", "knowledge-editing", "revive"],
     )

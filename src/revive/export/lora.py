@@ -1,9 +1,12 @@
 """A LoRA adapter in PEFT's form: W + B A with scale 1, loaded by `peft` like any other.
 
 Written by hand so that exporting does not need `peft`. Experts of a mixture are one parameter,
-which `peft` adapts by `target_parameters`: all of them at the rank of the one that needs most. An
+which `peft` adapts by `target_parameters`. An
 ordinary projection of such a model is named there too: as a target module, `peft` would take its
 name for that of the experts in older checkpoints.
+
+All projections have one rank, the next that vLLM has room for (`--max-lora-rank`), filled up with
+zeros: vLLM reads no ranks of single modules (`rank_pattern`).
 """
 
 import json
@@ -12,6 +15,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import pad
 
 from revive.errors import SpecError
 from revive.export.totals import Total
@@ -19,7 +23,15 @@ from revive.linalg.lowrank import LowRank
 from revive.models.saving import appearing
 from revive.models.site import Site
 
+SERVED = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values of vLLM's `--max-lora-rank` (`vllm.config.lora.MaxLoRARanks`)."""
+
 _PREFIX = "base_model.model."
+
+
+def served_rank(rank: int) -> int:
+    """The next rank that vLLM has room for; the rank itself where there is none."""
+    return next((served for served in SERVED if served >= rank), rank)
 
 
 def save_lora(
@@ -46,23 +58,25 @@ def save_lora(
     changed = {k: t for k, t in totals.items() if t.factors.rank > 0}
     if not changed:
         raise SpecError("export: no weight was changed, so there is no adapter to write.")
+    rank = served_rank(max(t.factors.rank for t in changed.values()))
     tensors: dict[str, Tensor] = {}
-    ranks: dict[str, int] = {}
+    targets: set[str] = set()
     experts: dict[str, dict[int, LowRank]] = {}
     for key, total in changed.items():
         site, factors = sites[key], total.factors
         if site.expert is not None:
             experts.setdefault(site.parameter, {})[site.expert] = factors
             continue
-        ranks[site.parameter if mixture else site.module] = factors.rank
-        tensors |= _named(site.module, factors.right.contiguous(), factors.left.contiguous())
+        targets.add(site.parameter if mixture else site.module)
+        more = rank - factors.rank
+        tensors |= _named(
+            site.module, pad(factors.right, (0, 0, 0, more)), pad(factors.left, (0, more))
+        )
     for parameter, factors in experts.items():
         site = next(s for s in sites.values() if s.parameter == parameter)
         count = sum(s.parameter == parameter for s in sites.values())
-        ranks[parameter] = max(f.rank for f in factors.values())
-        tensors |= _named(site.module, *_stacked(factors, count, ranks[parameter]))
-    rank = max(ranks.values())
-    own = {name: r for name, r in ranks.items() if r != rank}
+        targets.add(parameter)
+        tensors |= _named(site.module, *_stacked(factors, count, rank))
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -70,10 +84,8 @@ def save_lora(
         "inference_mode": True,
         "r": rank,
         "lora_alpha": rank,  # the scale alpha / r is 1
-        "rank_pattern": own,
-        "alpha_pattern": own,
-        "target_modules": [] if mixture else sorted(ranks),
-        **({"target_parameters": sorted(ranks)} if mixture else {}),
+        "target_modules": [] if mixture else sorted(targets),
+        **({"target_parameters": sorted(targets)} if mixture else {}),
         "fan_in_fan_out": any(sites[key].transposed for key in changed),
         "lora_dropout": 0.0,
         "bias": "none",
@@ -87,7 +99,7 @@ def save_lora(
 
 def _named(module: str, a: Tensor, b: Tensor) -> dict[str, Tensor]:
     start = f"{_PREFIX}{module}"
-    return {f"{start}.lora_A.weight": a, f"{start}.lora_B.weight": b}
+    return {f"{start}.lora_A.weight": a.contiguous(), f"{start}.lora_B.weight": b.contiguous()}
 
 
 def _stacked(factors: Mapping[int, LowRank], count: int, rank: int) -> tuple[Tensor, Tensor]:

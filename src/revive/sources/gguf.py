@@ -23,7 +23,10 @@ _ALIGNMENT = 32  # bytes, where a file does not say
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A tensor of a file: the number of its type, and where it begins."""
+    """A tensor of a file: the number of its type, its shape, and where it begins.
+
+    The shape is as the file has it: the length of a row first.
+    """
 
     kind: int
     shape: tuple[int, ...]
@@ -37,10 +40,16 @@ class Head:
     Attributes:
         said: Metadata by key; of arrays the length alone.
         tensors: By llama.cpp's names.
+        version: Of the form.
+        metadata: Where the metadata begin and end, in bytes.
+        alignment: Every tensor begins at a multiple of so many bytes.
     """
 
     said: Mapping[str, Any]
     tensors: Mapping[str, Stored]
+    version: int
+    metadata: tuple[int, int]
+    alignment: int
 
     @property
     def architecture(self) -> str:
@@ -52,17 +61,21 @@ class Head:
         return self.said.get(f"{self.architecture}.{key}")
 
 
-def read_head(file: Path) -> Head:
+def read_head(file: Path, where: str = "model.name") -> Head:
     """The head of a GGUF file.
+
+    Args:
+        file: The file.
+        where: The setting that names it, for messages.
 
     Raises:
         SpecError: It is no GGUF file, or is cut off.
     """
     try:
         with file.open("rb") as opened:
-            return _read(opened, file)
+            return _read(opened, file, where)
     except (OSError, struct.error, UnicodeDecodeError, KeyError) as error:
-        raise SpecError(f"model.name: {file} is cut off, or no GGUF file ({error}).") from error
+        raise SpecError(f"{where}: {file} is cut off, or no GGUF file ({error}).") from error
 
 
 def read_floats(file: Path, stored: Stored) -> tuple[float, ...]:
@@ -72,17 +85,19 @@ def read_floats(file: Path, stored: Stored) -> tuple[float, ...]:
         return _take(opened, f"{math.prod(stored.shape)}f")
 
 
-def _read(head: BinaryIO, file: Path) -> Head:
+def _read(head: BinaryIO, file: Path, where: str) -> Head:
     if head.read(4) != b"GGUF":
-        raise SpecError(f"model.name: {file} is no GGUF file; it does not begin as one.")
+        raise SpecError(f"{where}: {file} is no GGUF file; it does not begin as one.")
     version, tensors, count = _take(head, "IQQ")
     if version not in _VERSIONS:
-        raise SpecError(f"model.name: {file} is of GGUF version {version}; known are 2 and 3.")
+        raise SpecError(f"{where}: {file} is of GGUF version {version}; known are 2 and 3.")
+    begin = head.tell()
     found: dict[str, Any] = {}
     for _ in range(count):
         key = _string(head)
         (kind,) = _take(head, "I")
         found[key] = _value(head, kind)
+    end = head.tell()
     entries: list[tuple[str, int, tuple[int, ...], int]] = []
     for _ in range(tensors):
         name = _string(head)
@@ -91,7 +106,8 @@ def _read(head: BinaryIO, file: Path) -> Head:
         entries.append((name, kind, tuple(shape), offset))
     step = int(found.get("general.alignment", _ALIGNMENT))
     first = -(-head.tell() // step) * step
-    return Head(found, {n: Stored(kind, shape, first + o) for n, kind, shape, o in entries})
+    stored = {n: Stored(kind, shape, first + o) for n, kind, shape, o in entries}
+    return Head(found, stored, version, (begin, end), step)
 
 
 def _value(head: BinaryIO, kind: int) -> Any:
