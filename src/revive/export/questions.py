@@ -17,9 +17,10 @@ from revive.run_folder.journal import Journal
 from revive.run_folder.store import RunFolder
 from revive.run_folder.summary import removed, standing
 from revive.runs.final_answers import ANSWERED
-from revive.runs.identity import check_edits, ordered, read_edits
+from revive.runs.identity import check_edits
 from revive.runs.rebuild import RebuiltModel
 from revive.scoring.score import score_targets
+from revive.spec.edit_stream import ordered, read_edits
 from revive.texts.package import package_passages
 
 _OPENINGS = 50
