@@ -27,9 +27,9 @@ from revive.export.gguf_types import fitting, kind_of, rounded
 from revive.io.atomic import write_text
 from revive.models.family import write_weight
 from revive.runs.environment import environment
-from revive.runs.identity import ordered, read_edits
 from revive.runs.rebuild import RebuiltModel, rebuild
 from revive.scoring.score import perplexity, score_targets
+from revive.spec.edit_stream import ordered, read_edits
 
 AS_EDITED = "as edited"
 TYPES = ("float16", "q8_0", "q5_1", "q4_1", "q4_0")
