@@ -4,6 +4,8 @@ import unicodedata
 
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+_LINE, _END = 1500, 400  # characters of a message, and of its end
+
 
 def counted(number: int, thing: str) -> str:
     """`1 edit`, `2,000 edits`, `3 batches`."""
@@ -23,6 +25,16 @@ def plain(text: str) -> str:
 def literal(text: str) -> str:
     """The same on one line: breaks and tabs are spelt out too."""
     return "".join(_spelt(c) if commands(c) else c for c in text)
+
+
+def brief(message: str) -> str:
+    """A message on one line of a length that is read.
+
+    What it quotes may be of any length: of a long one the middle goes, for it begins with the place
+    and ends with what to do.
+    """
+    line = " ".join(message.split())
+    return line if len(line) <= _LINE else f"{line[: _LINE - _END]} ... {line[-_END:]}"
 
 
 def commands(character: str) -> bool:

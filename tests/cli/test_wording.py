@@ -2,7 +2,9 @@
 
 import pytest
 
-from revive.wording import counted
+from revive.cli.complaints import account
+from revive.errors import SpecError
+from revive.wording import brief, counted
 
 
 @pytest.mark.parametrize(
@@ -17,3 +19,13 @@ from revive.wording import counted
 )
 def test_numbers_agree_with_what_they_count(number, thing, said):
     assert counted(number, thing) == said
+
+
+def test_a_message_that_quotes_pages_keeps_its_place_and_its_advice():
+    message = f"edits.jsonl, line 3: prompt {'x y' * 40_000!r} is long;\n shorten it."
+    found = brief(message)
+    assert found.startswith("edits.jsonl, line 3: prompt 'x y")
+    assert found.endswith("is long; shorten it.")
+    assert len(found) == 1505
+    assert account(SpecError(message)) == (2, found)
+    assert brief("two\nlines of few words") == "two lines of few words"

@@ -24,7 +24,9 @@ from safetensors.torch import load_file, save_file
 from revive.errors import SpecError
 from revive.export.run import export_run
 from revive.io.lock import locked
+from revive.metrics.per_edit import EditTable
 from revive.report.reading.load import load_run
+from revive.run_folder.edit_table import write_table
 from revive.run_folder.journal import Journal
 from revive.run_folder.store import RunFolder
 from revive.runs.loop import resume
@@ -301,6 +303,41 @@ def test_a_writer_whose_lock_is_gone_stops(run_folder, calm_run, how):
     }
     resume(run_folder)
     same_end(run_folder, calm_run)
+
+
+@pytest.mark.parametrize("when", ["editing", "measuring", "asking for answers"])
+def test_a_run_folder_that_is_deleted_during_the_run_is_not_partly_made_again(
+    run_folder, tmp_path, when
+):
+    cut_after(run_folder, "batch", 3)
+
+    class Meddler(Observer):
+        def phase(self, name, done, total):
+            if name.startswith(when):
+                shutil.rmtree(run_folder, ignore_errors=True)
+
+    with pytest.raises(SpecError, match=r"was deleted or replaced while this|is missing"):
+        resume(run_folder, Meddler())
+    assert not run_folder.exists()
+
+
+def test_nothing_is_written_to_a_run_folder_that_is_gone(run_folder):
+    folder = RunFolder.open(run_folder)
+    one = {"x": torch.ones(2)}
+    writers = {
+        "spec": lambda: folder.write_spec(""),
+        "env": lambda: folder.write_env({}),
+        "summary": lambda: folder.write_summary({}),
+        "table": lambda: write_table(folder, EditTable(), 7, []),
+        "update": lambda: folder.save_update(8, one),
+        "checkpoint": lambda: folder.save_checkpoint(8, one),
+    }
+    with folder.lock():
+        shutil.rmtree(run_folder)
+        for name, write in writers.items():
+            with pytest.raises(SpecError, match=r"was deleted or replaced while this"):
+                write()
+            assert not run_folder.exists(), name
 
 
 def test_a_second_writer_is_noticed_where_no_lock_keeps_it_out(run_folder):

@@ -114,6 +114,15 @@ def test_a_model_with_a_norm_after_its_mlp_leaves_in_every_form(tmp_path, corpus
     assert close(logits(loaded.model, loaded.tokenizer), wanted)
 
 
+@pytest.mark.parametrize("form", ["hf", "delta", "lora"])
+def test_every_card_says_what_its_files_tell_of_the_edits(calm_run, tmp_path, form):
+    done = export_run(calm_run, tmp_path / form, form)
+    card = (done.path / "README.md").read_text("utf-8")
+    assert "recovers the subjects of edits from their low-rank updates (arXiv 2602.10134)" in card
+    assert "13" in card
+    assert ("arXiv 2602.10134" in done.note) == (form != "hf")
+
+
 def test_a_smaller_rank_is_the_best_one_and_says_what_it_leaves_out(calm_run, tmp_path):
     ledger = rebuild(calm_run).ledger
     done = export_run(calm_run, tmp_path / "adapter", "lora", rank=3)

@@ -52,7 +52,7 @@ class Bed:
         self.corpus = root / "corpus.txt"
         self.corpus.write_text("The ship left the harbour at dawn.\nIt was cold.\n" * 5, "utf-8")
 
-    def spec(self, editor: str, *, name: str | None = None, edits: int = 6, **parts) -> Path:
+    def spec(self, editor: str, *, name: str | None = None, edits: object = 6, **parts) -> Path:
         """A spec of a run of so many edits, two a batch."""
         known = {"name", *OPTIONS[editor].model_fields}
         own = {**short_editor(), **SHARED, "name": editor, **EDITORS.get(editor, {})}

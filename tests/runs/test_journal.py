@@ -73,6 +73,26 @@ def test_the_file_is_strict_json_with_non_finite_numbers_as_text(tmp_path: Path)
     assert rows[-1]["sites"]["h.1"]["leak"] == "-Infinity"
 
 
+def test_the_folder_knows_a_new_journal_before_its_first_line_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """After a power cut a file that no folder names is gone, whatever of it was flushed."""
+    flushed: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal = Journal.open(tmp_path / "journal.jsonl")
+    journal.append("start", 0, **START)
+    file, folder = (p.stat().st_ino for p in (tmp_path / "journal.jsonl", tmp_path))
+    assert flushed == [file, folder]
+    journal.append("batch", 1, **BATCH)
+    assert flushed == [file, folder, file]
+
+
 def test_the_file_only_grows(tmp_path: Path):
     path = tmp_path / "journal.jsonl"
     journal = written(path)

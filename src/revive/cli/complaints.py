@@ -7,6 +7,7 @@ from typing import Any
 
 from revive.errors import PrerequisiteError, ReviveError, SpecError
 from revive.io.atomic import error_number, is_disk_full
+from revive.wording import brief
 
 INTERRUPTED = 130
 _OWN_MISTAKE = 1
@@ -14,7 +15,12 @@ _AT_PATH = re.compile(r'at path "([^"]*)"')
 
 
 def account(error: Exception) -> tuple[int, str]:
-    """Exit code and message of an exception that ended the command."""
+    """Exit code and message, in one line, of an exception that ended the command."""
+    code, message = _account(error)
+    return code, brief(message)
+
+
+def _account(error: Exception) -> tuple[int, str]:
     if isinstance(error, ReviveError):
         return error.exit_code, str(error.args[0] if error.args else error)
     # Typer has had click's exceptions inside and outside; what they have in common is this method.

@@ -32,6 +32,7 @@ from revive.cli.interrupt import Interrupt
 from revive.cli.output import plain
 from revive.cli.prose import prose
 from revive.errors import ReviveError
+from revive.wording import brief
 
 app = typer.Typer(
     name="revive",
@@ -115,7 +116,7 @@ class _Plain(logging.Formatter):
 
 
 def _complain(message: str, details: Sequence[str] = ()) -> None:
-    lines = ["revive: " + " ".join(message.split()), *("  " + " ".join(d.split()) for d in details)]
+    lines = [f"revive: {brief(message)}", *(f"  {brief(detail)}" for detail in details)]
     sys.stderr.write(plain("".join(line + "\n" for line in lines)))
 
 

@@ -39,6 +39,13 @@ _WHY = {
     "are largest; for a few batches of a language model that cost no edit success that was "
     "measured.",
 }
+LEAK = (
+    "What was edited can be read from the difference to the base: published work recovers the "
+    "subjects of edits from their low-rank updates (arXiv 2602.10134). Share this no wider than "
+    "the facts themselves."
+)
+"""What whoever passes an edited model on should know."""
+
 _KEPT = ("license", "license_name", "license_link", "language", "pipeline_tag")
 
 
@@ -188,6 +195,7 @@ def model_card(about: Made, base: Path | None, file: str = "") -> str:
         *([words] if about.rounding is not None and (words := told(about.rounding)) else []),
         *([about.kept] if about.kept else []),
         *([file] if file else []),
+        LEAK,
         "## Measured",
         _table(about),
         "## Recipe",
@@ -200,6 +208,18 @@ def model_card(about: Made, base: Path | None, file: str = "") -> str:
     ]
     head = _head(name, base, "gguf" if file else "transformers").to_yaml()
     return f"---\n{head}\n---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def factors_card(model: str, form: str, edits: int) -> str:
+    """The README of an exported delta or adapter.
+
+    Args:
+        model: The base's name.
+        form: `delta` or `adapter`.
+        edits: Facts in it.
+    """
+    facts = counted(edits, "edited fact")
+    return f"# {public_name(model)}: {form} of {facts}\n\nMade by revive-edit.\n\n{LEAK}\n"
 
 
 def told(rounding: Rounding) -> str:

@@ -71,15 +71,23 @@ class Delta:
             raise SpecError(f"delta: cannot read {path}: {error.what}.") from error
         if about.get("form") != _FORM:
             raise SpecError(f"delta: {path} is no file of 'revive export --format delta'.")
+        if any(not bool(t.is_floating_point() and t.isfinite().all()) for t in tensors.values()):
+            raise SpecError(f"delta: {path} holds something else than finite numbers; not used.")
         keys = [name.removeprefix(_LEFT) for name in tensors if name.startswith(_LEFT)]
-        updates = {k: LowRank(tensors[_LEFT + k], tensors[_RIGHT + k]) for k in keys}
-        return cls(updates, about["model"], about["base"], about["dtype"], about["edited"])
+        try:
+            updates = {k: LowRank(tensors[_LEFT + k], tensors[_RIGHT + k]) for k in keys}
+            return cls(updates, about["model"], about["base"], about["dtype"], about["edited"])
+        except (KeyError, ValueError) as error:
+            raise SpecError(
+                f"delta: {path} is not whole ({error}); export it again, or get another copy."
+            ) from error
 
     def apply(self, model: Any) -> None:
         """Put the delta on its base, in place.
 
         Raises:
-            SpecError: The model is another one, or loaded in another dtype.
+            SpecError: The model is another one, or loaded in another dtype, or lacks a weight of
+                this size.
         """
         self._check(model, self.base, "the base that the delta was made from")
         for site, update in self._sites(model):
@@ -109,6 +117,13 @@ class Delta:
 
     def _sites(self, model: Any) -> list[tuple[Site, LowRank]]:
         sites = {s.key: s for s in family_of(model).sites(model)}
+        for key, update in self.updates.items():
+            # Before anything is written: half a delta is no model that anybody wants.
+            if key not in sites or sites[key].shape != update.shape:
+                raise SpecError(
+                    f"delta: {key} with an update of {list(update.shape)} is no weight of the "
+                    "model that can be edited; nothing was changed."
+                )
         return [(sites[key], update) for key, update in self.updates.items()]
 
 

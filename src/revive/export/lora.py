@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from revive.errors import SpecError
+from revive.export.card import LEAK
 from revive.export.totals import Total
 from revive.linalg.lowrank import LowRank
 from revive.models.saving import appearing
@@ -39,6 +40,7 @@ def save_lora(
     sites: Mapping[str, Site],
     base: str,
     folder: Path,
+    card: str = LEAK,
     *,
     mixture: bool = False,
 ) -> Path:
@@ -49,6 +51,7 @@ def save_lora(
         sites: By parameter name.
         base: Name of the base model, as `from_pretrained` takes it.
         folder: Appears whole or not at all.
+        card: Its README; without one, what whoever shares it should know.
         mixture: Whether the model's family has mixtures of experts.
 
     Raises:
@@ -94,6 +97,7 @@ def save_lora(
         save_file(tensors, partial / "adapter_model.safetensors", {"format": "pt"})
         text = json.dumps(config, indent=2) + "\n"
         (partial / "adapter_config.json").write_text(text, encoding="utf-8")
+        (partial / "README.md").write_text(card, encoding="utf-8")
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from revive.errors import SpecError
-from revive.export.card import Rounding, made, model_card, told
+from revive.export.card import LEAK, Rounding, factors_card, made, model_card, told
 from revive.export.delta import FILE, Delta
 from revive.export.engine_check import EngineCheck
 from revive.export.folder import changed_weights, save_folder
@@ -128,7 +128,9 @@ def export_run(
         else (None, "")
     )
     if form == "delta" or form == "lora":
-        note = f"{_WRITERS[form](rebuilt, written, out)} {more}".strip()
+        what = "adapter" if form == "lora" else form
+        card = factors_card(rebuilt.loaded.name, what, edits)
+        note = f"{_WRITERS[form](rebuilt, written, out, card)} {more}".strip()
         return replace(done, kept=kept, note=note)
     options = GgufOptions(gguf, dtype, keep_type, check)
     made = (
@@ -208,7 +210,7 @@ def _hf(
     return cost, kept, " ".join(part for part in (files, told(cost), more) if part)
 
 
-def _delta(rebuilt: RebuiltModel, written: dict[str, Total], out: Path) -> str:
+def _delta(rebuilt: RebuiltModel, written: dict[str, Total], out: Path, card: str) -> str:
     loaded, ledger = rebuilt.loaded, rebuilt.ledger
     # The fingerprint with the delta on is that of what `apply` will make, rounding included.
     ledger.reset()
@@ -223,13 +225,14 @@ def _delta(rebuilt: RebuiltModel, written: dict[str, Total], out: Path) -> str:
     edited = model_fingerprint(loaded.model)
     with appearing(out) as partial:
         Delta(delta.updates, delta.model, delta.base, delta.dtype, edited).save(partial / FILE)
-    return "In Python: revive.Delta.load(path).apply(model), and .remove(model)."
+        (partial / "README.md").write_text(card, encoding="utf-8")
+    return f"In Python: revive.Delta.load(path).apply(model), and .remove(model). {LEAK}"
 
 
-def _lora(rebuilt: RebuiltModel, written: dict[str, Total], out: Path) -> str:
+def _lora(rebuilt: RebuiltModel, written: dict[str, Total], out: Path, card: str) -> str:
     mixture = rebuilt.loaded.family.experts is not None
-    save_lora(written, rebuilt.ledger.sites, rebuilt.loaded.name, out, mixture=mixture)
-    return f"In Python: peft.PeftModel.from_pretrained(base, path). {_for_vllm(written)}"
+    save_lora(written, rebuilt.ledger.sites, rebuilt.loaded.name, out, card, mixture=mixture)
+    return f"In Python: peft.PeftModel.from_pretrained(base, path). {_for_vllm(written)} {LEAK}"
 
 
 def _for_vllm(written: Mapping[str, Total]) -> str:

@@ -9,6 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
+DEEPEST = 100
+"""Levels of nesting that a file may have; a dozen is usual."""
+
 _NAMES = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -25,12 +28,33 @@ def read_json(text: str | bytes) -> Any:
     """Decode JSON from a file that may be anybody's.
 
     Raises:
-        ValueError: It is none, or is nested deeper than any file of ours or others is.
+        ValueError: It is none, or is nested deeper than any file of ours or others is: whoever
+            walks through it, encodes it again for instance, does so by recursion.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    # Counting costs nothing beside decoding; walking through a long journal would.
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if data.count(b"[") + data.count(b"{") > DEEPEST and is_deeper(value, DEEPEST):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def is_deeper(value: object, most: int) -> bool:
+    """Whether plain data is nested deeper than so many levels."""
+    open_ = [(value, 0)]
+    while open_:
+        part, depth = open_.pop()
+        if depth > most:
+            return True
+        if isinstance(part, dict):
+            values = cast("dict[object, object]", part).values()
+            open_.extend((inner, depth + 1) for inner in values)
+        elif isinstance(part, list):
+            open_.extend((inner, depth + 1) for inner in cast("list[object]", part))
+    return False
 
 
 def named(value: object) -> object:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import yaml
 
 from revive.errors import SpecError
+from revive.io.json_text import DEEPEST, is_deeper
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
 
@@ -60,6 +61,8 @@ def parse_yaml(text: str, source: str) -> Any:
             f"{source}: holds more than {_MOST:,} values; aliases (*name) that stand for each "
             "other grow without end. Write the values out."
         )
+    if is_deeper(value, DEEPEST):
+        raise SpecError(f"{source}: is nested more than {DEEPEST} levels deep, which no spec is.")
     return value
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from tokenizers import pre_tokenizers
 from transformers import AutoConfig, AutoTokenizer, modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
+from revive.models.hollow import refuse_hollow
 from revive.sources.gguf import read_head
 from revive.sources.gguf_config import left_out
+from revive.sources.gguf_config import read_config as described
 
 # llama.cpp's names of pre-tokenisers that split every digit off before GPT-2's rule applies
 # (src/llama-vocab.cpp); transformers knows only those that have a rule of their own.
@@ -50,7 +53,10 @@ def make_plain(model: Any) -> None:
 
 def read_config(file: Path) -> Any:
     """The config of a GGUF file as transformers takes it, with what its own reader leaves out."""
-    found = left_out(file)  # it tells better what is wrong with a file
+    # These tell better what is wrong with a file.
+    found = left_out(file)
+    tensors = read_head(file).tensors.values()
+    refuse_hollow(file.name, described(file), sum(prod(t.shape) for t in tensors))
     config: Any = AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
     rope = found.pop("rope")
     for key, value in found.items():

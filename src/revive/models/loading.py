@@ -7,7 +7,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging.handlers import BufferingHandler
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, FineGrainedFP8Config
 
 from revive.architectures import require_family
@@ -26,9 +27,10 @@ from revive.io.digest_cache import DigestCache
 from revive.models.family import Family, family_of
 from revive.models.fingerprint import FORM, model_fingerprint
 from revive.models.gguf import make_plain
+from revive.models.hollow import refuse_hollow
 from revive.models.placement import bring_in
 from revive.models.quantized import check_quantized, keep_differentiable, quantization
-from revive.models.stored_dtype import main_dtype
+from revive.models.stored_dtype import main_dtype, stored_values
 from revive.models.text_part import class_to_load, has_text_part
 from revive.sources.model_config import read_model_config
 from revive.sources.refusals import no_safetensors, quantized_by
@@ -176,6 +178,10 @@ def _read(
 ) -> Any:
     """The model, checked to be whole."""
     model_class, more = class_to_load(config)
+    # What is wrong with a file's head is told by whoever reads all of it.
+    if source.folder is not None:
+        with suppress(SafetensorError, OSError):
+            refuse_hollow(name, config, stored_values(source.folder))
     whole = quantized_by(config) is None
     if not whole and placed["device_map"] is not None:
         # What is dequantised on its way has no file to lie in.

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ def stored_dtypes(place: Path) -> dict[str, torch.dtype]:
                 if dtype is not None:
                     found[name] = dtype
     return found
+
+
+def stored_values(folder: Path) -> int:
+    """How many numbers a folder's safetensors files hold."""
+    count = 0
+    for shard in folder.glob("*.safetensors"):
+        with safe_open(shard, framework="pt") as file:
+            count += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    return count
 
 
 def main_dtype(folder: Path | None, config: Mapping[str, Any]) -> torch.dtype | None:

@@ -46,6 +46,7 @@ def write_table(folder: RunFolder, table: EditTable, step: int, gone: Sequence[s
     """
     content = {"schema": SCHEMA, "step": step, "removed": sorted(gone), **table.plain()}
     whole = signed(content)
+    folder.check_writer()
     write_text(folder.edits, to_json(whole, indent=1) + "\n")
     write_text(folder.edits_csv, to_csv([("", row) for row in table.rows]))
     return whole[CHECKSUM]

@@ -200,10 +200,12 @@ class RunFolder:
 
     def write_spec(self, text: str) -> None:
         """Store the resolved spec."""
+        self.check_writer()
         write_text(self.spec, text)
 
     def write_env(self, env: Mapping[str, object]) -> None:
         """Store what the run ran on."""
+        self.check_writer()
         write_text(self.env, to_json(env, indent=2) + "\n")
 
     def read_env(self) -> dict[str, Any]:
@@ -229,6 +231,7 @@ class RunFolder:
             summary: Plain data.
             journal_time: When the journal says that the run ended: of which state this is.
         """
+        self.check_writer()
         whole = signed({**summary, "journal_time": journal_time})
         write_text(self.summary, to_json(whole, indent=2) + "\n")
         return whole

@@ -113,13 +113,33 @@ class BatchContents:
         return cls(made, removed, Known.of(events))
 
 
+def stored_parts(
+    folder: RunFolder, step: int, tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, LowRank], dict[str, list[int]]]:
+    """A stored batch's factors, and the made edit of each of their columns, by parameter name.
+
+    Raises:
+        DamagedError: They do not belong together; only files without checksums come so far.
+    """
+    try:
+        updates, columns = stored_updates(tensors), stored_columns(tensors)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise DamagedError(folder.update_path(step), f"is damaged ({error})") from error
+    for key, factors in updates.items():
+        fits = factors.left.dtype == factors.right.dtype and factors.left.is_floating_point()
+        if not fits or len(columns.get(key, [0] * factors.rank)) != factors.rank:
+            what = f"is damaged (the factors of {key} do not fit)"
+            raise DamagedError(folder.update_path(step), what)
+    return updates, columns
+
+
 def standing_updates(folder: RunFolder, contents: BatchContents, step: int) -> dict[str, LowRank]:
     """What a batch wrote, by parameter name, without the edits that were taken out later.
 
     Stored updates are never rewritten: the journal alone says which columns still count.
     """
     tensors = folder.load_update(step, known=contents.known)
-    updates, columns = stored_updates(tensors), stored_columns(tensors)
+    updates, columns = stored_parts(folder, step, tensors)
     # A repair that was rolled back is not made again where its edit was taken out.
     made = contents.made[step]
     gone = {made.index(edit) for edit in contents.removed.get(step, ()) if edit in made}

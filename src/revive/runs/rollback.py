@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from revive.engine.engine import stored_columns, stored_updates
 from revive.errors import PrerequisiteError, SpecError
 from revive.io.atomic import write_bytes
 from revive.io.sealed import DamagedError
@@ -19,7 +18,7 @@ from revive.run_folder.summary import removed, standing
 from revive.runs.identity import check_edits
 from revive.runs.probing import make_probe
 from revive.runs.rebuild import rebuild
-from revive.runs.replay import BatchContents, standing_updates
+from revive.runs.replay import BatchContents, standing_updates, stored_parts
 from revive.runs.side_effects import GENERAL, EditRemoval, SideEffects, Told
 from revive.spec.edit_stream import ordered, read_edits
 from revive.wording import counted
@@ -214,9 +213,9 @@ def _parts(
     """What one edit wrote into every weight."""
     number = batch["made"].index(edit_id)
     tensors = run.load_update(batch["step"], known=known)
-    owners_of = stored_columns(tensors)
+    updates, owners_of = stored_parts(run, batch["step"], tensors)
     parts: dict[str, LowRank] = {}
-    for key, factors in stored_updates(tensors).items():
+    for key, factors in updates.items():
         owners = owners_of.get(key)
         if owners is None:
             raise SpecError(

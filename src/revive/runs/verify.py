@@ -1,6 +1,5 @@
 """The whole check of a run folder: every file against the journal, and what can be rebuilt."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from revive.errors import SpecError
+from revive.io.json_text import read_json
 from revive.io.sealed import DamagedError
 from revive.io.signed_json import unsigned
 from revive.run_folder.contradictions import contradiction
@@ -211,7 +211,7 @@ class _Check:
         again = f"'revive resume {self.run.path}' writes that of a finished run again"
         if self.run.summary.is_file():
             try:
-                fields, whole = unsigned(json.loads(self.run.summary.read_text("utf-8")))
+                fields, whole = unsigned(read_json(self.run.summary.read_text("utf-8")))
                 at = fields.get("journal_time", 0.0)
                 self.files += 1
                 ended = ended_at(self.events)

@@ -7,9 +7,11 @@ imports torch; `revive check` has neither.
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, BinaryIO
 
 from revive.errors import SpecError
@@ -19,6 +21,11 @@ _NUMBERS[12] = "d"
 _STRING, _ARRAY = 8, 9
 _VERSIONS = (2, 3)
 _ALIGNMENT = 32  # bytes, where a file does not say
+_LARGEST = 10**9  # of any size that is said of a model
+_WRONG = (
+    *(OSError, ValueError, ArithmeticError, LookupError, struct.error, MemoryError),
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,37 @@ class Head:
         return str(self.said.get("general.architecture", ""))
 
     def get(self, key: str) -> Any:
-        """What is said of the architecture, e.g. `block_count`; None for nothing."""
+        """What is said of the architecture, e.g. `rope.scaling.type`; None for nothing."""
         return self.said.get(f"{self.architecture}.{key}")
+
+    def count(self, key: str) -> int | None:
+        """A size, e.g. `block_count`; None where nothing is said.
+
+        Raises:
+            SpecError: It is none, or larger than any model's.
+        """
+        value = self.get(key)
+        if value is None or (type(value) is int and 0 <= value <= _LARGEST):
+            return value
+        raise self._odd(key, value, f"a whole number of at most {_LARGEST:,}")
+
+    def number(self, key: str) -> float | None:
+        """A positive number, e.g. `rope.freq_base`; None where nothing is said.
+
+        Raises:
+            SpecError: It is none.
+        """
+        value = self.get(key)
+        if value is None or (type(value) in (int, float) and 0 < value < math.inf):
+            return value
+        raise self._odd(key, value, "a positive number")
+
+    def _odd(self, key: str, value: object, wanted: str) -> SpecError:
+        shown = shorten(repr(value), 40, placeholder=" ...")
+        return SpecError(
+            f"model: the GGUF file says {shown} of {self.architecture[:40]}.{key}, expected "
+            f"{wanted}; the file is damaged, get it again."
+        )
 
 
 def read_head(file: Path, where: str = "model.name") -> Head:
@@ -71,18 +107,34 @@ def read_head(file: Path, where: str = "model.name") -> Head:
     Raises:
         SpecError: It is no GGUF file, or is cut off.
     """
-    try:
-        with file.open("rb") as opened:
-            return _read(opened, file, where)
-    except (OSError, struct.error, UnicodeDecodeError, KeyError) as error:
-        raise SpecError(f"{where}: {file} is cut off, or no GGUF file ({error}).") from error
+    with _reading(file, where), file.open("rb") as opened:
+        return _read(opened, file, where)
 
 
 def read_floats(file: Path, stored: Stored) -> tuple[float, ...]:
-    """A small tensor that is stored whole, as float32."""
-    with file.open("rb") as opened:
+    """A small tensor that is stored whole, as float32.
+
+    Raises:
+        SpecError: The file does not hold it.
+    """
+    with _reading(file, "model.name"), file.open("rb") as opened:
         opened.seek(stored.offset)
         return _take(opened, f"{math.prod(stored.shape)}f")
+
+
+@contextmanager
+def _reading(file: Path, where: str) -> Generator[None, None, None]:
+    """Tell what goes wrong with a file's numbers as that: lengths and places may be anything.
+
+    Raises:
+        SpecError: It is no GGUF file, or is cut off.
+    """
+    try:
+        yield
+    except SpecError:
+        raise
+    except _WRONG as error:
+        raise SpecError(f"{where}: {file} is cut off, or no GGUF file ({error}).") from error
 
 
 def _read(head: BinaryIO, file: Path, where: str) -> Head:
@@ -104,7 +156,9 @@ def _read(head: BinaryIO, file: Path, where: str) -> Head:
         (dimensions,) = _take(head, "I")
         *shape, kind, offset = _take(head, f"{dimensions}QIQ")
         entries.append((name, kind, tuple(shape), offset))
-    step = int(found.get("general.alignment", _ALIGNMENT))
+    step = found.get("general.alignment", _ALIGNMENT)
+    if type(step) is not int or step < 1:
+        raise SpecError(f"{where}: {file} is damaged: its general.alignment is no size.")
     first = -(-head.tell() // step) * step
     stored = {n: Stored(kind, shape, first + o) for n, kind, shape, o in entries}
     return Head(found, stored, version, (begin, end), step)

@@ -55,6 +55,8 @@ _KEYS = {
     "expert_feed_forward_length": "moe_intermediate_size",
     "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
 }
+_NEEDED = ("embedding_length", "block_count", "attention.head_count")
+"""Where a file does not say one, transformers takes that of another model."""
 
 
 # https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, general.file_type.
@@ -70,7 +72,7 @@ def read_config(file: Path) -> dict[str, Any]:
     """The part of a `config.json` that settings and estimates depend on.
 
     Raises:
-        SpecError: It is no GGUF file, or its architecture is not supported.
+        SpecError: It is no GGUF file, does not say a size, or its architecture is not supported.
     """
     head = read_head(file)
     name = head.architecture
@@ -81,20 +83,27 @@ def read_config(file: Path) -> dict[str, Any]:
             f"model: {file.name} is of architecture {what}, which cannot be read from GGUF; "
             f"supported are {', '.join(_ARCHITECTURES)}. Give the model's safetensors folder."
         )
-    config = {ours: head.get(key) for key, ours in _KEYS.items() if head.get(key) is not None}
+    for key in _NEEDED:
+        if not head.count(key):
+            raise SpecError(
+                f"model: {file.name} does not say {key}; it is damaged, or no language model."
+            )
+    sizes = {ours: head.count(key) for key, ours in _KEYS.items()}
+    config = {ours: size for ours, size in sizes.items() if size is not None}
     return {
         "architectures": [known.model_class],
         "model_type": known.model_type,
         **config,
-        "vocab_size": head.get("vocab_size") or head.said.get("tokenizer.ggml.tokens", 0),
+        "vocab_size": head.count("vocab_size") or head.said.get("tokenizer.ggml.tokens", 0),
         "tie_word_embeddings": known.tied or "output.weight" not in head.tensors,
     }
 
 
 def file_type(file: Path) -> str:
     """What the weights were rounded to, e.g. `GGUF Q4_K_M`."""
-    kind = int(read_head(file).said.get("general.file_type", -1))
-    return f"GGUF {_FILE_TYPES.get(kind, 'of mixed types')}"
+    kind = read_head(file).said.get("general.file_type")
+    known = _FILE_TYPES.get(kind) if isinstance(kind, int) else None
+    return f"GGUF {known or 'of mixed types'}"
 
 
 def left_out(file: Path) -> dict[str, Any]:
@@ -103,20 +112,21 @@ def left_out(file: Path) -> dict[str, Any]:
     Under `rope`: what rotary positions are computed with.
 
     Raises:
-        SpecError: Positions are scaled in a way that is not known here: the model would compute
-            other numbers than it was trained to.
+        SpecError: A size that it needs is missing or none; or positions are scaled in a way that
+            is not known here: the model would compute other numbers than it was trained to.
     """
     head = read_head(file)
-    hidden, heads = head.get("embedding_length"), head.get("attention.head_count")
-    width = head.get("attention.key_length") or hidden // heads
+    config = read_config(file)
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    width = head.count("attention.key_length") or hidden // heads
     found: dict[str, Any] = {
-        "head_dim": head.get("attention.key_length"),
-        "attn_logit_softcapping": head.get("attn_logit_softcapping"),
-        "final_logit_softcapping": head.get("final_logit_softcapping"),
-        "n_inner": head.get("feed_forward_length"),
-        "ffn_hidden_size": head.get("feed_forward_length"),
-        "n_positions": head.get("context_length"),
-        "layer_norm_epsilon": head.get("attention.layer_norm_epsilon"),
+        "head_dim": head.count("attention.key_length"),
+        "attn_logit_softcapping": head.number("attn_logit_softcapping"),
+        "final_logit_softcapping": head.number("final_logit_softcapping"),
+        "n_inner": head.count("feed_forward_length"),
+        "ffn_hidden_size": head.count("feed_forward_length"),
+        "n_positions": head.count("context_length"),
+        "layer_norm_epsilon": head.number("attention.layer_norm_epsilon"),
         "query_pre_attn_scalar": _attention_scale(head, hidden // heads),
         "rope": _rope(file, head, width),
     }
@@ -131,17 +141,17 @@ def _attention_scale(head: Head, width: int) -> int | None:
 
 def _rope(file: Path, head: Head, width: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    base, turned = head.get("rope.freq_base"), head.get("rope.dimension_count")
+    base, turned = head.number("rope.freq_base"), head.count("rope.dimension_count")
     if base is not None:
         found["rope_theta"] = base
     if turned is not None and turned != width and head.architecture in ("stablelm", "phi3"):
         found["partial_rotary_factor"] = turned / width
     scaling = head.get("rope.scaling.type")
     if scaling == "linear":
-        found |= {"rope_type": "linear", "factor": head.get("rope.scaling.factor")}
+        found |= {"rope_type": "linear", "factor": head.number("rope.scaling.factor")}
     elif scaling == "yarn":
-        first = head.get("rope.scaling.original_context_length")
-        found |= {"rope_type": "yarn", "factor": head.get("rope.scaling.factor")}
+        first = head.count("rope.scaling.original_context_length")
+        found |= {"rope_type": "yarn", "factor": head.number("rope.scaling.factor")}
         found["original_max_position_embeddings"] = first
     scaled = [name for name in _SCALED if name in head.tensors]
     if scaled == [_SCALED[0]] and base is not None:
@@ -159,15 +169,17 @@ def _llama3(factors: tuple[float, ...], base: float) -> dict[str, Any]:
 
     transformers' `modeling_rope_utils` has the rule; its bounds are those of all Llama 3 models.
     """
-    said = {"factor": max(factors), "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    said = {"factor": max(factors, default=0.0), "low_freq_factor": 1.0, "high_freq_factor": 4.0}
     first = 8192
-    for factor, step in zip(factors, range(len(factors)), strict=True):
+    fits = all(0 < factor < math.inf for factor in factors) and said["factor"] > 0
+    for factor, step in zip(factors if fits else (), range(len(factors)), strict=False):
         turns = first / (2 * math.pi * base ** (step / len(factors)))
         smooth = min(max((turns - 1.0) / 3.0, 0.0), 1.0)
         expected = 1 / ((1 - smooth) / said["factor"] + smooth)
-        if abs(expected / factor - 1) > 1e-3:
-            raise SpecError(
-                "model: its positions are scaled by a rule that cannot be read from GGUF; give "
-                "the model's safetensors folder."
-            )
+        fits &= abs(expected / factor - 1) <= 1e-3
+    if not fits:
+        raise SpecError(
+            "model: its positions are scaled by a rule that cannot be read from GGUF; give the "
+            "model's safetensors folder."
+        )
     return {"rope_type": "llama3", **said, "original_max_position_embeddings": first}

@@ -27,7 +27,9 @@ def read_model_config(name: str, revision: str | None = None) -> dict[str, Any]:
     """
     source = find_source(name)
     if source.gguf is not None:
-        return read_config(source.gguf)
+        config = read_config(source.gguf)
+        refuse_odd(name, config)
+        return config
     path = _from_hub(name, revision) if source.folder is None else source.folder / _CONFIG
     config = _parse(path)
     refuse_odd(name, config)

@@ -22,7 +22,8 @@ class Bad:
         try:
             yield
         except SpecError as error:
-            self.found.append(error)
+            # With its frames, each of them holds the record; a file may hold a million.
+            self.found.append(error.with_traceback(None))
 
     def refuse(self, name: str) -> None:
         """Raise what was found, if anything was.

@@ -105,7 +105,8 @@ class Summary(BaseModel):
         final = fields.get("final")
         found: dict[str, tuple[float, float]] = {}
         for name, pair in cast("dict[str, Any]", final if isinstance(final, dict) else {}).items():
-            edges = numbers({"low": pair[0], "high": pair[1]}) if len(pair) == 2 else {}
+            two = isinstance(pair, list | tuple) and len(cast("list[object]", pair)) == 2
+            edges = numbers({"low": pair[0], "high": pair[1]}) if two else {}
             if len(edges) == 2:
                 found[name] = (edges["low"], edges["high"])
         return found
