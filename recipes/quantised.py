@@ -26,6 +26,7 @@ from revive.data.prompts import Prompts
 from revive.export.gguf_types import fitting, kind_of, rounded
 from revive.io.atomic import write_text
 from revive.models.family import write_weight
+from revive.models.ledger import Ledger
 from revive.runs.environment import environment
 from revive.runs.rebuild import RebuiltModel, rebuild
 from revive.scoring.score import perplexity, score_targets
@@ -42,20 +43,24 @@ class Row:
 
     Attributes:
         run: Name of the run folder.
+        edits: How many the run made.
         guard: The run's.
         scope: Which matrices are rounded: the `edited` ones, or `all`.
         kind: To what.
         edited: Whether the edits are in it.
+        size: Norm of the run's updates over that of the weights, all edited matrices together.
         kept: Share of the update that is left; None without edits.
         exact: Share of the edits that greedy generation answers.
         perplexity: Of ordinary text.
     """
 
     run: str
+    edits: int
     guard: str
     scope: str
     kind: str
     edited: bool
+    size: float
     kept: float | None
     exact: float
     perplexity: float
@@ -98,6 +103,16 @@ def in_type(rebuilt: RebuiltModel, scope: str, kind: str, edited: bool) -> Itera
             write_weight(model, ledger.sites[key], ledger.weight(key))
 
 
+def size(ledger: Ledger) -> float:
+    """Norm of all updates over that of the weights."""
+    parts = [
+        (ledger.delta(key).square().sum(), ledger.original(key).square().sum())
+        for key in ledger.used
+    ]
+    update, weight = (float(sum(column)) for column in zip(*parts, strict=True))
+    return (update / weight) ** 0.5
+
+
 def measured(
     rebuilt: RebuiltModel, run: Path, scope: str, kind: str, edited: bool, text: str
 ) -> Row:
@@ -111,7 +126,9 @@ def measured(
         exact = float(score_targets(model, tokenizer, prompts, targets).exact.double().mean())
         found = perplexity(model, tokenizer, text)
     guard = rebuilt.spec.guard.title
-    return Row(run.name, guard, scope, kind, edited, kept, exact, found)
+    return Row(
+        run.name, len(edits), guard, scope, kind, edited, size(rebuilt.ledger), kept, exact, found
+    )
 
 
 def cells() -> Iterator[tuple[str, str, bool]]:
@@ -127,18 +144,19 @@ def table(result: Mapping[str, object], rows: list[Row]) -> str:
     """The page."""
     unedited = {(r.scope, r.kind): r for r in rows if not r.edited}
     lines = [
-        f"{result['date']}, {result['edits']} edits a run, {result['characters']:,} characters of "
-        f"{result['text']}, {result['threads']} thread.",
+        f"{result['date']}, {result['model']}; perplexity of the first {result['characters']:,} "
+        f"characters of {result['text']}.",
         "",
-        "| guard | rounded | type | update kept | edits answer | perplexity | unedited, likewise |",
-        "|:--|:--|:--|--:|--:|--:|--:|",
+        "| edits, guard | update / weight | rounded | type | update kept | edits answer | "
+        "perplexity | unedited, likewise |",
+        "|:--|--:|:--|:--|--:|--:|--:|--:|",
     ]
     for row in (r for r in rows if r.edited):
         base = unedited.get((row.scope if row.scope == "all" else "edited", row.kind))
         scope = "nothing" if row.kind == AS_EDITED else f"{row.scope} matrices"
         lines.append(
-            f"| {row.guard} | {scope} | {row.kind} | {row.kept:.2f} | {row.exact:.2f} | "
-            f"{row.perplexity:.1f} | "
+            f"| {row.edits}, {row.guard} | {row.size:.3f} | {scope} | {row.kind} | "
+            f"{row.kept:.2f} | {row.exact:.2f} | {row.perplexity:.1f} | "
             f"{'' if base is None else f'{base.perplexity:.1f}'} |"
         )
     return "\n".join(lines) + "\n"
@@ -174,7 +192,6 @@ def main() -> None:
             result = {
                 "date": datetime.now(UTC).date().isoformat(),
                 "model": rebuilt.spec.model.name,
-                "edits": rebuilt.spec.edits.limit,
                 "text": given.text.name,
                 "characters": len(text),
                 "threads": 1,

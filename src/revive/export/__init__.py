@@ -1,1 +1,1 @@
-"""Edited models in the forms that other tools take: a folder, a delta, a LoRA adapter."""
+"""Edited models in the forms that other tools take: a folder, a GGUF file, a delta, an adapter."""
