@@ -32,6 +32,7 @@ from reliability.mutations import (
     tensors_file,
 )
 from revive.data.readers import load_edits
+from revive.estimate.estimate import estimate
 from revive.estimate.lengths import measure_lengths
 from revive.export.delta import FILE, Delta
 from revive.io.cache import cache_folder
@@ -41,8 +42,9 @@ from revive.runs.rebuild import finish_model
 from revive.runs.status import run_status
 from revive.runs.verify import verify_run
 from revive.sources.gguf_config import file_type, left_out
+from revive.sources.model_config import read_model_config
 from revive.sources.source import find_source
-from revive.spec.parsing import dump_spec, estimate, load_spec, read_model_config, resolve
+from revive.spec.parsing import dump_spec, load_spec, resolve
 from revive.spec.resolve import setting_sources
 from revive.sweeps.grid import cells, load_sweep
 
