@@ -26,6 +26,13 @@ ROWS = (
 LOOKUPS = (6, 6, 5, 7, 6, 0)
 
 
+def same(found, expected):
+    """To what float32 leaves: some families normalise or take their softmax in it, and then the
+    order of a sum, which hangs on the processor, decides a last bit."""
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=max(1e-7, 2e-6 * scale))
+
+
 def alone(runner, row, layer):
     ids = torch.tensor([row])
     with torch.no_grad():
@@ -41,7 +48,7 @@ def test_states_are_those_of_every_row_alone(name):
         begin = int(walk.first[i])
         expected = alone(runner, row, 2)[begin:]
         found = walk.hidden[i, : len(row) - begin]
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+        same(found, expected)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -61,7 +68,7 @@ def test_what_stands_before_a_position_is_the_same(name):
             hidden = alone(runner, row, 1)[None]
             mask = torch.ones_like(ids)
             expected = runner.run(hidden, 1, 3, mask, positions_of(mask))[0, at]
-            torch.testing.assert_close(out[i, 0], expected, rtol=0, atol=1e-7)
+            same(out[i, 0], expected)
 
 
 def test_what_is_shared_is_run_once():
