@@ -6,6 +6,7 @@ import pytest
 import torch
 from test_targets import EDITS, encoded, relative, runner
 
+from revive import registry
 from revive.editors.base import EditContext
 from revive.editors.key_sweep import KeySweep
 from revive.editors.memit import MemitSeq
@@ -147,6 +148,20 @@ def test_anchored_targets_have_the_first_batchs_length():
     lengths = (later.z - (grown.z0 - grown.v0))[left].norm(dim=1)
     assert torch.allclose(lengths, anchor.expand(3))
     assert torch.equal(later.state[ANCHOR], anchor)
+
+
+FAMILY = ["memit", "memit-seq", "alphaedit", "encore", "emmet", "rect", "prune", "nse"]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_editor_keeps_the_anchor_of_its_first_batch(name):
+    run, rows = runner("llama", torch.float64), encoded(bos=True)
+    targets = solve_targets(run, rows, SETTINGS)
+    made = registry.load("editors", name)
+    editor = made(made.options_model(layers=LAYERS, norm_anchor=True))
+    own = editor.adjusted(targets).state[ANCHOR]
+    editor.advance({ANCHOR: 3 * own})
+    assert torch.equal(editor.adjusted(targets).state[ANCHOR], 3 * own)
 
 
 def test_mixtures_have_no_anchor():

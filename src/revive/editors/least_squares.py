@@ -105,12 +105,16 @@ class LeastSquaresEditor(TargetEditor[LeastSquaresOptionsT]):
 
     def advance(self, increment: Mapping[str, Tensor]) -> None:
         """Add a committed batch's keys to the history; its norm anchor is that of the run."""
+        self.take_anchor(increment)
         for name, keys in increment.items():
             if name == ANCHOR:
-                self._anchor = keys
                 continue
             key = name.removeprefix("keys.")
             self._equations[key] = self._equations_at(key).with_history(keys)
+
+    def take_anchor(self, increment: Mapping[str, Tensor]) -> None:
+        """Remember the norm anchor of a committed batch, for those that are still to come."""
+        self._anchor = increment.get(ANCHOR, self._anchor)
 
     def anchor_site(self, context: EditContext) -> Site:
         """The last edited block's, or the first's where targets spread forward."""

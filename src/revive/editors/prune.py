@@ -106,6 +106,7 @@ class Prune(CovarianceEditor[PruneOptions]):
 
     def advance(self, increment: Mapping[str, Tensor]) -> None:
         """Add a committed batch's updates to the sums, and know what restrains them."""
+        self.take_anchor(increment)
         for key, update in _read(_WRITTEN, increment).items():
             # Read back from a run folder, factors are on the CPU.
             here = update.to(update.left.dtype, self._devices[key])
